@@ -1,0 +1,1 @@
+"""What a trial may choose, and how a choice becomes a module."""

@@ -1,0 +1,1 @@
+"""How one candidate is trained, scored, saved and exported, by one process, anywhere."""
