@@ -1,0 +1,212 @@
+"""Events: what a search decided and observed, in the order in which it happened.
+
+The journal holds nothing else, and all else (engine state, leaderboard, tracking, accounts) is a fold over them. An event
+is plain JSON with a kind, a version of its kind's body, a number within its search and the time at which it was written.
+The constructors below are the only makers of bodies; a reader of an older version meets it already lifted by ``upcast``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from workers.leg import JSON, EpochResult, LegResult
+
+Kind = Literal[
+    "opened",
+    "leading",
+    "asked",
+    "rejected",
+    "leg_started",
+    "epoch",
+    "leg_ended",
+    "refused",
+    "promoted",
+    "trial_ended",
+    "stop_requested",
+    "finished",
+    "noted",
+]
+Source = Literal["preset", "random", "sampler", "mutation", "request"]
+Purpose = Literal["search", "retrain", "baseline"]
+Verdict = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
+Rejection = Literal["constraint", "duplicate", "unbuildable"]
+Finish = Literal["trials", "wall", "worker_hours", "exhausted", "stop_requested"]
+
+KINDS: frozenset[str] = frozenset(get_args(Kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event that the journal has not numbered yet."""
+
+    kind: Kind
+    body: JSON
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the journal.
+
+    Attributes:
+        seq: Number within the search, 1, 2, 3, ... without gaps.
+        kind: What happened.
+        version: Version of the body, after lifting the newest of its kind.
+        at: Unix time in seconds at which the driver wrote it.
+        body: The facts, JSON values only.
+    """
+
+    seq: int
+    kind: Kind
+    version: int
+    at: float
+    body: JSON
+
+
+Lift = Callable[[JSON], JSON]
+_lifts: dict[tuple[str, int], Lift] = {}
+"""Body of version v to body of version v + 1, by (kind, v)."""
+
+
+def upcast(event: Event, lifts: Mapping[tuple[str, int], Lift] = _lifts) -> Event:
+    """Lift the body of an older version, step by step, to the newest that this code knows."""
+    version, body = event.version, event.body
+    while (lift := lifts.get((event.kind, version))) is not None:
+        version, body = version + 1, lift(body)
+    return event if version == event.version else Event(event.seq, event.kind, version, event.at, body)
+
+
+def opened(
+    job: JSON, data_digest: str, *, protocol: Mapping[str, Any], versions: Mapping[str, str], seed: int
+) -> Draft:
+    """A search begins: what the user submitted and what its results are bound to."""
+    body = {"job": job, "data_digest": data_digest, "protocol": dict(protocol), "versions": dict(versions)}
+    return Draft("opened", {**body, "seed": seed})
+
+
+def leading(driver: Mapping[str, Any], fence: int) -> Draft:
+    """A driver took the search over; legs of an earlier driver are lost from here on."""
+    return Draft("leading", {"driver": dict(driver), "fence": fence})
+
+
+def asked(
+    trial: int,
+    candidate: JSON,
+    *,
+    name: str,
+    digest: str,
+    trace: JSON,
+    seed: int,
+    source: Source,
+    purpose: Purpose,
+    max_epochs: int,
+    profile: Mapping[str, float],
+    share: float,
+) -> Draft:
+    """A trial exists.
+
+    Args:
+        trial: Number of the trial, 0, 1, 2, ... within the search.
+        candidate: The candidate as JSON.
+        name: What a user sees: a preset's name, else ``trial <n>``.
+        digest: Canonical digest of the candidate.
+        trace: The candidate as choices of the space, path -> value; empty where the candidate came from outside it.
+        seed: Seed of the trial.
+        source: Who proposed it.
+        purpose: Trials of a search are judged by rungs; ``retrain`` and ``baseline`` run to their end.
+        max_epochs: Length of the full training.
+        profile: Numbers of the gate: ``parameters``, ...
+        share: Slots that a leg of it takes.
+    """
+    body = {"trial": trial, "candidate": candidate, "name": name, "digest": digest, "trace": trace, "seed": seed}
+    more = {"source": source, "purpose": purpose, "max_epochs": max_epochs}
+    return Draft("asked", {**body, **more, "profile": dict(profile), "share": share})
+
+
+def rejected(
+    candidate: JSON,
+    *,
+    name: str,
+    digest: str,
+    trace: JSON,
+    source: Source,
+    reason: Rejection,
+    limit: str = "",
+    value: float | None = None,
+    allowed: float | None = None,
+    message: str = "",
+) -> Draft:
+    """A proposal that no worker sees.
+
+    Args:
+        candidate: The candidate as JSON.
+        name: Name of a preset, else empty.
+        digest: Canonical digest of the candidate.
+        trace: Its choices.
+        source: Who proposed it.
+        reason: ``constraint``, ``duplicate`` of an earlier trial, or ``unbuildable``.
+        limit: Name of the constraint.
+        value: The candidate's number.
+        allowed: The job's limit.
+        message: One line for the user.
+    """
+    body = {"candidate": candidate, "name": name, "digest": digest, "trace": trace, "source": source}
+    more = {"reason": reason, "limit": limit, "value": value, "allowed": allowed, "message": message}
+    return Draft("rejected", {**body, **more})
+
+
+def leg_started(trial: int, fence: int, *, first_epoch: int, last_epoch: int, checkpoint: str | None) -> Draft:
+    """A leg is about to be handed to an executor; ``fence`` is its number."""
+    body = {"trial": trial, "fence": fence, "first_epoch": first_epoch, "last_epoch": last_epoch}
+    return Draft("leg_started", {**body, "checkpoint": checkpoint})
+
+
+def epoch(result: EpochResult) -> Draft:
+    """An epoch was scored and its checkpoint committed."""
+    return Draft("epoch", _without_search(result))
+
+
+def leg_ended(result: LegResult) -> Draft:
+    """A leg ended."""
+    return Draft("leg_ended", _without_search(result))
+
+
+def refused(result: EpochResult | LegResult, expected: int | None) -> Draft:
+    """A result of a leg that is no longer the trial's: counted, not used."""
+    what = "epoch" if isinstance(result, EpochResult) else "leg_ended"
+    body = {"what": what, "trial": result.trial, "fence": result.fence, "expected": expected}
+    return Draft("refused", {**body, "epoch": result.epoch, "seconds": result.seconds})
+
+
+def promoted(trial: int, *, from_epoch: int, to_epoch: int, judged: bool, value: float | None) -> Draft:
+    """A trial may train on to the next rung; ``judged`` is False where its rung could not judge it."""
+    body = {"trial": trial, "from_epoch": from_epoch, "to_epoch": to_epoch}
+    return Draft("promoted", {**body, "judged": judged, "value": value})
+
+
+def trial_ended(trial: int, verdict: Verdict, *, value: float | None, epoch: int, message: str = "") -> Draft:
+    """A trial has its verdict; ``value`` is the objective at ``epoch``, its last."""
+    return Draft(
+        "trial_ended", {"trial": trial, "verdict": verdict, "value": value, "epoch": epoch, "message": message}
+    )
+
+
+def stop_requested(by: str) -> Draft:
+    """A user asked the search to end after the running epochs."""
+    return Draft("stop_requested", {"by": by})
+
+
+def finished(reason: Finish, message: str = "") -> Draft:
+    """The search proposes nothing more; requested trials may still run."""
+    return Draft("finished", {"reason": reason, "message": message})
+
+
+def noted(kind: str, data: Mapping[str, Any]) -> Draft:
+    """A fact that no decision depends on: a picture's place, an export, a table of test scores."""
+    return Draft("noted", {"kind": kind, "data": dict(data)})
+
+
+def _without_search(result: EpochResult | LegResult) -> JSON:
+    body = asdict(result)
+    del body["search"]  # the journal's key says it
+    return body

@@ -1,0 +1,33 @@
+"""The error tree of ``orchestrator``."""
+
+
+class OrchestratorError(Exception):
+    """Base of what goes wrong outside a trial; the message says what to do."""
+
+
+class JournalError(OrchestratorError):
+    """The journal cannot be used: a newer schema, a damaged file, a database out of reach."""
+
+
+class UnknownSearchError(JournalError, ValueError):
+    """No search of this name stands in the journal."""
+
+
+class SearchExistsError(JournalError, ValueError):
+    """The name of a new search is taken."""
+
+
+class LedError(JournalError):
+    """Another driver leads the search."""
+
+
+class StaleLeaderError(JournalError):
+    """This driver led the search and was replaced; nothing of it was written."""
+
+
+class ReplayError(OrchestratorError):
+    """The events of a journal do not fit together."""
+
+
+class ExecutorError(OrchestratorError):
+    """The place where legs run could not be started, or is gone."""
