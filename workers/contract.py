@@ -1,0 +1,118 @@
+"""What crosses process borders: the order of a leg and what comes back. Frozen and JSON-able, nothing else."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+JSON = dict[str, Any]
+Status = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataView:
+    """Which data set a search reads, and as what.
+
+    Attributes:
+        dataset: Path or ``s3://bucket/prefix`` of an ingested data set.
+        digest: Content digest that the search is bound to; another content is refused.
+        view: ``slices`` of volumes (2D), ``patches`` of volumes (3D), or ``images`` (2D).
+        size: Network input size in pixels or voxels, (H, W) or (D, H, W).
+        batch: Samples a step.
+        epoch_samples: Samples an epoch; None means every slice or image once.
+    """
+
+    dataset: str
+    digest: str
+    view: Literal["slices", "patches", "images"]
+    size: tuple[int, ...]
+    batch: int
+    epoch_samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One piece of work for a slot. Frozen and JSON-able: it crosses process borders.
+
+    Attributes:
+        search: Name of the search.
+        trial: Number of the trial within the search.
+        fence: Number of this hand-out, unique and growing in a search; results of an older one are refused.
+        candidate: The candidate as JSON (``search_spaces.candidate.to_json``).
+        seed: Seed of the trial; every generator derives from it.
+        first_epoch: Epochs already done; 0 starts anew.
+        last_epoch: The leg ends after this epoch (inclusive count of epochs done).
+        max_epochs: Length of the trial's full training, which schedules refer to.
+        checkpoint: Location of the committed checkpoint at ``first_epoch``; None when it is 0.
+        data: What to train on.
+        storage: Folder or ``s3://`` prefix under which checkpoints go.
+        split: Split that is scored after each epoch.
+        threads: CPU threads of the slot.
+        device: ``cpu`` or ``cuda``.
+        loader_workers: Processes that prepare batches; results do not depend on it.
+        plugins: Modules to import first, for a user's own entries.
+    """
+
+    search: str
+    trial: int
+    fence: int
+    candidate: JSON
+    seed: int
+    first_epoch: int
+    last_epoch: int
+    max_epochs: int
+    checkpoint: str | None
+    data: DataView
+    storage: str
+    split: str = "validation"
+    threads: int = 1
+    device: str = "cpu"
+    loader_workers: int = 0
+    plugins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """What a worker reports when an epoch is scored and its checkpoint committed.
+
+    Attributes:
+        epoch: Epochs done, 1-based.
+        loss: Mean training loss of the epoch.
+        metrics: Scores of the evaluated split by name: ``dice``, ``miou``, ``dice/<class>``, ... fractions in [0, 1];
+            a metric that is not defined (0/0) is absent.
+        seconds: Wall time of the epoch, evaluation and checkpoint included.
+        train_seconds: Wall time of the training steps alone.
+        at: Unix time at which the worker finished the epoch; stamped once, here.
+        checkpoint: Location of the committed checkpoint.
+    """
+
+    search: str
+    trial: int
+    fence: int
+    epoch: int
+    loss: float
+    metrics: dict[str, float]
+    seconds: float
+    train_seconds: float
+    at: float
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegResult:
+    """How a leg ended.
+
+    Attributes:
+        status: ``completed`` reached its last epoch; ``stopped`` was asked to end early; ``diverged`` met a loss that is
+            not finite; ``out_of_memory`` and ``failed`` speak for themselves.
+        epoch: Epochs done when it ended.
+        seconds: Wall time of the whole leg, start-up and loading included.
+        message: One line for the user; the traceback of a failure follows after a newline.
+    """
+
+    search: str
+    trial: int
+    fence: int
+    status: Status
+    epoch: int
+    seconds: float
+    at: float
+    message: str = ""
