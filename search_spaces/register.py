@@ -45,7 +45,9 @@ def entry(kind: str) -> Callable[[type[T]], type[T]]:
         known = _entries.setdefault(cls.family, {})
         taken = known.get(kind)
         if taken is not None and taken.__qualname__ != cls.__qualname__:
-            raise SpaceError(f"{cls.family} {kind!r} is already defined by {taken.__module__}.{taken.__qualname__}")
+            raise SpaceError(
+                f"{cls.family} {kind!r} is already defined by {taken.__module__}.{taken.__qualname__}"
+            )
         cls.kind = kind
         known[kind] = cls
         return cls

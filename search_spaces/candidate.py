@@ -1,0 +1,38 @@
+"""A candidate: a point of a space, with one canonical form and one digest."""
+
+from dataclasses import dataclass, field
+
+from search_spaces.architecture import Architecture
+from search_spaces.codec import canonical, from_json, json_text, text_digest, to_json
+from search_spaces.loss import Loss
+from search_spaces.preprocessing import Preprocessing
+from search_spaces.recipe import Recipe
+
+__all__ = ["Candidate", "architecture_digest", "canonical", "digest", "from_json", "to_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Everything that a trial may choose.
+
+    Attributes:
+        architecture: The network.
+        loss: What training minimises.
+        recipe: How it is trained.
+        preprocessing: What is done to a case before the network sees it.
+    """
+
+    architecture: Architecture
+    loss: Loss
+    recipe: Recipe = field(default_factory=Recipe)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+
+def digest(candidate: Candidate) -> str:
+    """Name of a candidate's canonical form: BLAKE2b-128 of its JSON, the same in every process."""
+    return text_digest(json_text(canonical(candidate)))
+
+
+def architecture_digest(candidate: Candidate) -> str:
+    """Name of the network alone; weights fit wherever it is the same."""
+    return text_digest(json_text(canonical(candidate.architecture)))

@@ -1,0 +1,1 @@
+"""Context modules, one a file."""

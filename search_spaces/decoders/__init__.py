@@ -1,0 +1,1 @@
+"""Decoders, one paper a file."""

@@ -1,0 +1,60 @@
+"""One jump from the deepest features to one fine level.
+
+Source: Chen et al. 2018, "Encoder-decoder with atrous separable convolution for semantic image segmentation",
+    Figure 2, arXiv:1802.02611.
+Deviations: what follows the fusion is a cell instead of two 3-convolutions; the fine level is a choice
+    instead of stride 4; the skip decides how the two are joined (the paper concatenates).
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from search_spaces.cell import Cell
+from search_spaces.decoder import Decoder
+from search_spaces.encoder import Levels
+from search_spaces.layers import Layers, resize
+from search_spaces.register import entry
+from search_spaces.skip import Skip
+
+
+@entry("deeplab")
+@dataclass(frozen=True, slots=True)
+class DeepLabDecoder(Decoder):
+    """Deepest features, upsampled bilinearly, joined with reduced fine features, refined by a cell.
+
+    Attributes:
+        cell: What refines the joined features.
+        width: Channels of the result.
+        low_level: Which level of the encoder is fused, 0 the finest; the deepest but one where there are
+            fewer.
+        low_width: Channels to which its features are reduced by a pointwise convolution.
+    """
+
+    cell: Cell
+    width: int
+    low_level: int = 1
+    low_width: int = 16
+
+    def out_channels(self, levels: Levels) -> int:
+        return self.width
+
+    def build(self, layers: Layers, levels: Levels, skip: Skip) -> nn.Module:
+        return _DeepLabModule(self, layers, levels, skip)
+
+
+class _DeepLabModule(nn.Module):
+    def __init__(self, choice: DeepLabDecoder, layers: Layers, levels: Levels, skip: Skip) -> None:
+        super().__init__()
+        self.low_level = min(choice.low_level, len(levels.channels) - 2)
+        low, deep = levels.channels[self.low_level], levels.channels[-1]
+        self.reduce = layers.conv_block(low, choice.low_width, kernel=1)
+        self.skip = skip.build(layers, fine=choice.low_width, coarse=deep)
+        self.cell = choice.cell.build(layers, skip.out_channels(choice.low_width, deep), choice.width)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Features, finest first -> (N, width, *S_low)."""
+        low = features[self.low_level]
+        deep = resize(features[-1], tuple(low.shape[2:]))  # (N, C_deep, *S_low)
+        result: Tensor = self.cell(self.skip(self.reduce(low), deep))
+        return result

@@ -1,0 +1,64 @@
+"""Step by step back to the input's size, with a skip at every level.
+
+Source: Ronneberger et al. 2015, "U-Net: convolutional networks for biomedical image segmentation", Figure 1,
+    arXiv:1505.04597.
+Deviations: what a level computes is a cell; upsampling may be bilinear (a pointwise convolution first);
+    convolutions are padded, so the result has the size of the finest features.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from search_spaces.cell import Cell
+from search_spaces.decoder import Decoder
+from search_spaces.encoder import Levels
+from search_spaces.layers import Layers, Resize
+from search_spaces.register import entry
+from search_spaces.skip import Skip
+
+
+@entry("unet")
+@dataclass(frozen=True, slots=True)
+class UNetDecoder(Decoder):
+    """One upsampling, one skip and one cell a level.
+
+    Attributes:
+        cell: What each level computes after the skip, with weights of its own.
+        upsample: ``transposed`` convolution, or ``bilinear`` interpolation of pointwise-convolved features.
+    """
+
+    cell: Cell
+    upsample: Literal["transposed", "bilinear"] = "transposed"
+
+    def out_channels(self, levels: Levels) -> int:
+        return levels.channels[0]
+
+    def build(self, layers: Layers, levels: Levels, skip: Skip) -> nn.Module:
+        return _UNetModule(self, layers, levels, skip)
+
+
+class _UNetModule(nn.Module):
+    def __init__(self, choice: UNetDecoder, layers: Layers, levels: Levels, skip: Skip) -> None:
+        super().__init__()
+        self.ups = nn.ModuleList()
+        self.skips = nn.ModuleList()
+        self.cells = nn.ModuleList()
+        coarse = levels.channels[-1]
+        for fine in reversed(levels.channels[:-1]):
+            if choice.upsample == "transposed":
+                self.ups.append(layers.transposed(coarse, fine))
+            else:
+                self.ups.append(nn.Sequential(layers.projection(coarse, fine), Resize(2)))
+            self.skips.append(skip.build(layers, fine=fine, coarse=fine))
+            self.cells.append(choice.cell.build(layers, skip.out_channels(fine, fine), fine))
+            coarse = fine
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Features, finest first -> (N, C_0, *S_0)."""
+        x = features[-1]
+        levels = zip(reversed(features[:-1]), self.ups, self.skips, self.cells, strict=True)
+        for fine, up, skip, cell in levels:
+            x = cell(skip(fine, up(x)))
+        return x

@@ -1,0 +1,46 @@
+"""Encoders: an image becomes features at several strides."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from search_spaces.layers import Layers
+from search_spaces.register import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Shapes of a list of features, finest first.
+
+    Attributes:
+        channels: Channels of each level.
+        strides: Input size over feature size of each level, each twice the one before.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def with_deepest(self, channels: int) -> "Levels":
+        """The same levels with other channels at the deepest one."""
+        return Levels((*self.channels[:-1], channels), self.strides)
+
+
+class Encoder(Entry, ABC):
+    """Contract: declares its levels, and builds a module that returns one feature map a level."""
+
+    family: ClassVar[str] = "encoder"
+    folder: ClassVar[str] = "search_spaces.encoders"
+
+    @abstractmethod
+    def levels(self) -> Levels:
+        """Channels and strides of the features."""
+
+    @abstractmethod
+    def build(self, layers: Layers, in_channels: int) -> nn.Module:
+        """The module; input sizes are multiples of the last stride.
+
+        Shape:
+            (N, in_channels, *S) -> list of (N, channels[i], *(S / strides[i])).
+        """

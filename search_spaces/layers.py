@@ -1,0 +1,126 @@
+"""Layers in two or three dimensions, with the norm and the activation that an architecture chose."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["batch", "instance", "group"]
+Activation = Literal["relu", "leaky_relu", "silu"]
+GROUPS = 8  # channels are shared among at most eight groups: widths of small networks are multiples of 8
+
+_CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+_BATCH: dict[int, type[nn.BatchNorm2d | nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_INSTANCE: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {
+    2: nn.InstanceNorm2d,
+    3: nn.InstanceNorm3d,
+}
+_MAX_POOL: dict[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Makes the layers of one network.
+
+    Attributes:
+        ndim: Spatial dimensions, 2 or 3.
+        norm: Normalisation after each convolution.
+        activation: Non-linearity after each normalisation.
+    """
+
+    ndim: int
+    norm: Norm = "batch"
+    activation: Activation = "relu"
+
+    def conv(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int,
+        rate: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> nn.Module:
+        """A convolution that keeps the size at stride 1; ``kernel`` is odd."""
+        padding = rate * (kernel - 1) // 2
+        return _CONV[self.ndim](
+            in_channels, out_channels, kernel, stride, padding, dilation=rate, groups=groups, bias=bias
+        )
+
+    def conv_block(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int,
+        rate: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+    ) -> nn.Sequential:
+        """Convolution without bias, normalisation, activation."""
+        conv = self.conv(in_channels, out_channels, kernel=kernel, rate=rate, stride=stride, groups=groups)
+        return nn.Sequential(conv, self.normalise(out_channels), self.activate())
+
+    def projection(self, in_channels: int, out_channels: int) -> nn.Module:
+        """Nothing where channels agree, else a pointwise convolution with normalisation."""
+        if in_channels == out_channels:
+            return nn.Identity()
+        return nn.Sequential(self.conv(in_channels, out_channels, kernel=1), self.normalise(out_channels))
+
+    def transposed(self, in_channels: int, out_channels: int) -> nn.Module:
+        """A transposed convolution that doubles the size."""
+        return _TRANSPOSED[self.ndim](in_channels, out_channels, 2, 2)
+
+    def max_pool(self) -> nn.Module:
+        """Halves the size."""
+        return _MAX_POOL[self.ndim](2)
+
+    def normalise(self, channels: int) -> nn.Module:
+        """The chosen norm."""
+        match self.norm:
+            case "batch":
+                return _BATCH[self.ndim](channels)
+            case "instance":
+                return _INSTANCE[self.ndim](channels, affine=True)
+            case "group":
+                return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+        assert_never(self.norm)
+
+    def activate(self) -> nn.Module:
+        """The chosen activation."""
+        match self.activation:
+            case "relu":
+                return nn.ReLU(inplace=True)
+            case "leaky_relu":
+                return nn.LeakyReLU(0.01, inplace=True)
+            case "silu":
+                return nn.SiLU(inplace=True)
+        assert_never(self.activation)
+
+
+class Resize(nn.Module):
+    """Bilinear or trilinear interpolation by a whole factor."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, *S) -> (N, C, *(factor * S))."""
+        return resize(x, tuple(self.factor * size for size in x.shape[2:]))
+
+
+def resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Interpolate (N, C, *S) linearly to (N, C, *size), corners not aligned."""
+    if tuple(x.shape[2:]) == size:
+        return x
+    mode = "bilinear" if x.dim() == 4 else "trilinear"
+    return F.interpolate(x, size=size, mode=mode, align_corners=False)

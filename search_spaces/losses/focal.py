@@ -1,0 +1,46 @@
+"""Focal loss."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from search_spaces.codec import entry_from_json
+from search_spaces.errors import SpaceError
+from search_spaces.loss import LossTerm, Role, Scores
+from search_spaces.register import entry
+
+
+@entry("focal")
+@dataclass(frozen=True, slots=True)
+class Focal(LossTerm):
+    """Cross-entropy that turns down pixels the network already gets right: mean of (1 - p)^gamma * -log p.
+
+    Attributes:
+        gamma: Focusing parameter, >= 0; 0 is cross-entropy.
+
+    Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 4, arXiv:1708.02002.
+    Deviations: softmax over K classes instead of a sigmoid per class; mean over valid pixels instead of
+        anchors, as there are no anchors in segmentation; log(1 - p) is taken from the other classes' logits,
+        so that the power stays differentiable for gamma < 1 at saturated pixels.
+    """
+
+    gamma: float = 2.0
+    role: ClassVar[Role] = "distribution"
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.gamma < math.inf):
+            raise SpaceError(f"focal.gamma: {self.gamma} given; finite numbers >= 0 are allowed.")
+
+    def canonical(self) -> LossTerm:
+        """Without focus it is cross-entropy."""
+        return self if self.gamma > 0 else entry_from_json(LossTerm, {"kind": "cross_entropy"})
+
+    def value(self, scores: Scores) -> Tensor:
+        index = scores.labels.unsqueeze(1)
+        log_right = scores.log_probs.gather(1, index).squeeze(1)  # (N, *S)
+        others = scores.log_probs.scatter(1, index, -math.inf)
+        log_wrong = torch.logsumexp(others, dim=1)  # (N, *S)
+        return scores.mean(-(self.gamma * log_wrong).exp() * log_right)

@@ -1,0 +1,1 @@
+"""Operations of cells, one family a file."""

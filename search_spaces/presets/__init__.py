@@ -1,0 +1,1 @@
+"""Surveyed systems as candidates, one paper a file."""

@@ -1,0 +1,1 @@
+"""Skip connections, one a file."""
