@@ -1,0 +1,197 @@
+"""Training batches: a pure function of (seed, epoch, step), whoever computes them.
+
+So the order, the crops and the augmentation are the same with any number of loader processes, and after a resume.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from search_spaces.recipe import Augmentation
+from workers.augmentation import augment
+from workers.contract import DataView
+from workers.errors import DataError
+from workers.preprocessing import FloatArray, LabelArray, Prepared, prepared_axes
+from workers.seeding import generator
+
+FOREGROUND_SHARE = (
+    1 / 3
+)  # share of windows centred on a drawn class where a case exceeds the window (nnU-Net: 0.33)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Prepared training cases and how they are cut into samples.
+
+    Attributes:
+        cases: Labelled training cases, sorted by id.
+        view: Size, batch and kind of the samples.
+        augmentation: From the candidate's recipe.
+        symmetries: Stored spatial axes along which a flip keeps the labels right.
+        ignore_index: Label of padding.
+        seed: Seed of the trial.
+    """
+
+    cases: tuple[Prepared, ...]
+    view: DataView
+    augmentation: Augmentation
+    symmetries: tuple[int, ...]
+    ignore_index: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.num_samples < self.view.batch:
+            raise DataError(
+                f"data.batch: {self.view.batch} samples a step, but an epoch has {self.num_samples}; lower it."
+            )
+
+    @property
+    def units(self) -> int:
+        """Slices, or whole images and volumes, that can be drawn from."""
+        if self.view.view == "slices":
+            return sum(case.image.shape[-1] for case in self.cases)
+        return len(self.cases)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of an epoch."""
+        return self.view.epoch_samples or self.units
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of an epoch; a last batch that is not full is left out."""
+        return self.num_samples // self.view.batch
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """One batch.
+
+        Shape:
+            images (N, C, *size) float32; labels (N, *size) int64.
+        """
+        first = step * self.view.batch
+        positions = range(first, first + self.view.batch)
+        order = epoch_order(self.seed, epoch, self.view.digest, units=self.units, samples=self.num_samples)
+        generators = [generator(self.seed, "sample", epoch, position) for position in positions]
+        samples = [self._sample(int(order[p]), g) for p, g in zip(positions, generators, strict=True)]
+        images = torch.from_numpy(np.stack([image for image, _ in samples]))
+        labels = torch.from_numpy(np.stack([label for _, label in samples]).astype(np.int64))
+        return augment(
+            images, labels, self.augmentation, generators=generators, ignore_index=self.ignore_index
+        )
+
+    def _sample(self, unit: int, g: np.random.Generator) -> tuple[FloatArray, LabelArray]:
+        case, image, labels = self._unit(unit)
+        offsets = _offsets(labels, self.view.size, g)
+        image = cut(image, self.view.size, offsets, fill=0.0)
+        labels = cut(labels[None], self.view.size, offsets, fill=self.ignore_index)[0]
+        if self.augmentation.flip:
+            for axis in prepared_axes(case.undo.orientation, self.symmetries):
+                if axis < labels.ndim and g.random() < 0.5:
+                    image, labels = np.flip(image, axis + 1), np.flip(labels, axis)
+        return np.ascontiguousarray(image), np.ascontiguousarray(labels)
+
+    def _unit(self, unit: int) -> tuple[Prepared, FloatArray, LabelArray]:
+        if self.view.view != "slices":
+            case = self.cases[unit]
+            assert case.labels is not None
+            return case, case.image, case.labels
+        for case in self.cases:
+            depth = case.image.shape[-1]
+            if unit < depth:
+                assert case.labels is not None
+                return case, case.image[..., unit], case.labels[..., unit]
+            unit -= depth
+        raise AssertionError("a unit beyond the last slice")
+
+
+def epoch_order(seed: int, epoch: int, digest: str, *, units: int, samples: int) -> npt.NDArray[np.int64]:
+    """Units of an epoch in order: shuffled passes over all units, cut to the epoch's length.
+
+    Shorter epochs go on where a pass was cut: epoch e takes positions [e * samples, (e + 1) * samples) of an endless row of
+    shuffled passes, so that every unit is seen equally often.
+    """
+    first, last = (epoch - 1) * samples, epoch * samples
+    passes = range(first // units, (last - 1) // units + 1)
+    row = np.concatenate([generator(seed, "order", digest, number).permutation(units) for number in passes])
+    start = first - passes.start * units
+    return row[start : start + samples]
+
+
+def epoch_batches(
+    training: TrainingSet, epoch: int, *, loader_workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of an epoch (1-based) in order, prepared here or by loader processes; the same either way."""
+    if loader_workers == 0:
+        yield from (training.batch(epoch, step) for step in range(training.steps))
+        return
+    loader = DataLoader(
+        _Steps(training, epoch),
+        batch_size=None,
+        shuffle=False,
+        num_workers=loader_workers,
+        worker_init_fn=_one_thread,
+    )
+    yield from loader
+
+
+def cut(
+    image: npt.NDArray[np.generic], size: Sequence[int], offsets: Sequence[int], *, fill: float
+) -> npt.NDArray[np.generic]:
+    """A window of an image, padded where it reaches outside.
+
+    Args:
+        image: (C, *S).
+        size: Window size.
+        offsets: First index of the window on each axis; may be negative.
+        fill: Value outside.
+    """
+    window = np.full((image.shape[0], *size), fill, dtype=image.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for length, wanted, offset in zip(image.shape[1:], size, offsets, strict=True):
+        first, last = max(offset, 0), min(offset + wanted, length)
+        source.append(slice(first, last))
+        target.append(slice(first - offset, last - offset))
+    window[tuple(target)] = image[tuple(source)]
+    return window
+
+
+def _offsets(labels: LabelArray, size: Sequence[int], g: np.random.Generator) -> list[int]:
+    """Window position: centred where the window is larger, else random or around a voxel of a drawn class."""
+    shape = labels.shape
+    if all(n <= s for n, s in zip(shape, size, strict=True)):
+        return [(n - s) // 2 for n, s in zip(shape, size, strict=True)]
+    centre: list[int] | None = None
+    if g.random() < FOREGROUND_SHARE:
+        present = [int(k) for k in np.unique(labels) if k != 255]
+        if present:
+            where = np.flatnonzero(labels.reshape(-1) == present[int(g.integers(len(present)))])
+            centre = [int(i) for i in np.unravel_index(int(where[int(g.integers(len(where)))]), shape)]
+    offsets = []
+    for axis, (n, s) in enumerate(zip(shape, size, strict=True)):
+        if n <= s:
+            offsets.append((n - s) // 2)
+        elif centre is not None:
+            offsets.append(int(np.clip(centre[axis] - s // 2, 0, n - s)))
+        else:
+            offsets.append(int(g.integers(n - s + 1)))
+    return offsets
+
+
+class _Steps(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, training: TrainingSet, epoch: int) -> None:
+        self.training, self.epoch = training, epoch
+
+    def __len__(self) -> int:
+        return self.training.steps
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        return self.training.batch(self.epoch, step)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

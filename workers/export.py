@@ -1,0 +1,289 @@
+"""Exports that prove themselves: reloaded from disk, compared with the trained network, measured again from raw files."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+import workers
+from search_spaces.candidate import Candidate, from_json
+from workers.checkpoint import load_checkpoint, trained_weights
+from workers.contract import JSON, DataView
+from workers.data.dataset import Case, Dataset
+from workers.errors import ExportError
+from workers.evaluate import Evaluation, class_names, evaluate
+from workers.inference import Network, case_scores
+from workers.model_card import model_card
+from workers.network_file import (
+    DESCRIPTION,
+    ONNX,
+    WEIGHTS,
+    Description,
+    build_network,
+    load_description,
+    load_onnx,
+    load_torch,
+    save_onnx,
+)
+from workers.preprocessing import Prepared, fit, prepare
+from workers.sources.raw import raw_cases
+
+PROOF = "proof.json"
+CARD = "model_card.md"
+SEALED = (WEIGHTS, DESCRIPTION, ONNX, CARD)
+
+OUTPUT_TOLERANCE = 1e-3  # of the largest logit; fp32 sums in another order differ by about 1e-5 of it
+METRIC_TOLERANCE = 1e-3  # of a Dice in [0, 1]; voxels whose two best classes tie may fall either way
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained network and what was recorded about it.
+
+    Attributes:
+        checkpoint: Its committed checkpoint.
+        candidate: The candidate as JSON.
+        view: How it was trained; names data set and digest.
+        split: Split whose metrics were recorded.
+        metrics: The recorded metrics.
+        facts: What the card tells: search, trial, epoch, seed, worker-seconds.
+    """
+
+    checkpoint: str
+    candidate: JSON
+    view: DataView
+    split: str
+    metrics: dict[str, float]
+    facts: JSON
+
+
+def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path) -> JSON:
+    """Write an export and prove it; nothing is left where the proof fails.
+
+    Args:
+        trained: What to export.
+        dataset: The ingested data set that it was trained on.
+        folder: Where to; must not exist.
+        raw: Folder of the raw files that the data set was ingested from.
+
+    Returns:
+        The proof.
+
+    Raises:
+        ExportError: The folder exists, or the proof fails.
+    """
+    if folder.exists():
+        raise ExportError(f"{folder} exists; name another folder or remove it.")
+    candidate = from_json(Candidate, trained.candidate)
+    manifest = dataset.manifest
+    description = Description(
+        candidate=candidate,
+        fitted=fit(candidate.preprocessing, manifest),
+        view=trained.view,
+        class_names=class_names(dataset),
+        colours=tuple(tuple(info.rgb) for info in manifest.classes),
+        channels=tuple(manifest.channels),
+        ignore_index=manifest.ignore_index,
+    )
+    tensors, _ = load_checkpoint(trained.checkpoint)
+    weights = trained_weights(tensors)
+    making = folder.with_name(f".{folder.name}.making-{os.getpid()}")
+    making.mkdir(parents=True)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, making / WEIGHTS)
+        (making / DESCRIPTION).write_text(_json(description.to_json()))
+        network = build_network(description, weights)
+        save_onnx(network, making, description)
+        cases = list(raw_cases(raw, dataset.ids(trained.split)))
+        check_same_cases(cases, dataset)
+        evidence = prove(making, cases, split=trained.split, recorded=trained.metrics, trained=network)
+        (making / CARD).write_text(model_card(description, trained.facts, evidence))
+        proof = {
+            "format": 1,
+            "made_at": time.time(),
+            "versions": versions(),
+            "facts": trained.facts,
+            **evidence,
+        }
+        proof["data"] = {"digest": dataset.digest, "name": manifest.name, "raw": str(raw.resolve())}
+        proof["files"] = {name: _fingerprint(making / name) for name in SEALED}
+        (making / PROOF).write_text(_json({**proof, "seal": seal(proof)}))
+        making.rename(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return proof
+
+
+def prove(
+    folder: Path,
+    cases: Iterable[Case],
+    *,
+    split: str,
+    recorded: Mapping[str, float],
+    trained: Network | None = None,
+) -> JSON:
+    """Reload an export and hold it against what was recorded.
+
+    The reloaded network must give the trained network's outputs exactly (where that is at hand), onnxruntime must agree
+    with torch within ``OUTPUT_TOLERANCE`` of the largest logit on every case, and the metric of both, measured from raw
+    files, must equal the recorded one within ``METRIC_TOLERANCE``.
+
+    Raises:
+        ExportError: Any of these fails; the message holds both numbers.
+    """
+    description = load_description(folder)
+    reloaded, onnx = load_torch(folder, description), load_onnx(folder)
+    pairs = [(case, prepare(description.fitted, case)) for case in cases]
+    outputs = _compare_outputs(pairs, description, reloaded, onnx, trained)
+    measured = {
+        name: evaluate(
+            network,
+            pairs,
+            description.view,
+            names=description.class_names,
+            ignore_index=description.ignore_index,
+        )
+        for name, network in (("torch", reloaded), ("onnxruntime", onnx))
+    }
+    for name, evaluation in measured.items():
+        _check_metrics(name, evaluation, recorded)
+    return {
+        "split": split,
+        "recorded": dict(recorded),
+        "measured": {name: evaluation.metrics for name, evaluation in measured.items()},
+        "metric_tolerance": METRIC_TOLERANCE,
+        "outputs": outputs,
+        "cases": dict(zip(measured["torch"].ids, measured["torch"].counts.tolist(), strict=True)),
+    }
+
+
+def verify(folder: Path, *, raw: Path | None = None) -> JSON:
+    """Check an export's seal, then prove it again from raw files.
+
+    Args:
+        folder: The export.
+        raw: Folder of the raw files; default is where they lay when the export was made.
+
+    Raises:
+        ExportError: Altered, or not what was recorded.
+    """
+    proof = check_seal(folder)
+    source = raw or Path(proof["data"]["raw"])
+    if not source.exists():
+        raise ExportError(f"the raw files are not at {source}; name their folder with --raw.")
+    cases = raw_cases(source, tuple(proof["cases"]))
+    return prove(folder, cases, split=proof["split"], recorded=proof["recorded"])
+
+
+def check_seal(folder: Path) -> JSON:
+    """The proof of an export, after every file was compared with it.
+
+    Raises:
+        ExportError: Not an export, a file is missing or altered, or the proof itself was edited.
+    """
+    path = folder / PROOF
+    if not path.is_file():
+        raise ExportError(f"{folder} is no export: it has no {PROOF}.")
+    try:
+        content = json.loads(path.read_text())
+        claimed = content.pop("seal")
+        altered = [name for name, facts in content["files"].items() if _fingerprint(folder / name) != facts]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ExportError(f"{path} was altered: it is not a proof any more.") from None
+    if claimed != seal(content):
+        raise ExportError(f"{path} was altered: its seal does not fit its content.")
+    if altered:
+        raise ExportError(
+            f"{folder}: altered or missing since the export was proved: {', '.join(sorted(altered))}."
+        )
+    return dict(content)
+
+
+def check_same_cases(cases: list[Case], dataset: Dataset) -> None:
+    """Raw files must hold what was ingested.
+
+    Raises:
+        ExportError: A case is missing or differs.
+    """
+    for case in cases:
+        stored = dataset.case(case.id)
+        if not (np.array_equal(stored.image, case.image) and np.array_equal(stored.labels, case.labels)):  # type: ignore[arg-type]
+            raise ExportError(
+                f"{case.id}: the raw file differs from what was ingested; ingest it again and search anew."
+            )
+
+
+def seal(proof: JSON) -> str:
+    """Hash over a proof's content."""
+    return hashlib.sha256(json.dumps(proof, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions that results depend on."""
+    import onnxruntime
+
+    return {
+        "segsearch": workers.__version__,
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def _compare_outputs(
+    pairs: list[tuple[Case, Prepared]],
+    description: Description,
+    reloaded: Network,
+    onnx: Network,
+    trained: Network | None,
+) -> JSON:
+    largest = difference = 0.0
+    num_classes = len(description.class_names)
+    with torch.inference_mode():
+        for case, prepared in pairs:
+            ours = case_scores(reloaded, prepared.image, description.view, num_classes=num_classes)
+            theirs = case_scores(onnx, prepared.image, description.view, num_classes=num_classes)
+            largest = max(largest, float(np.abs(ours).max()))
+            difference = max(difference, float(np.abs(ours - theirs).max()))
+            if trained is not None:
+                before = case_scores(trained, prepared.image, description.view, num_classes=num_classes)
+                if not np.array_equal(before, ours):
+                    raise ExportError(
+                        f"{case.id}: the reloaded network differs from the trained one by {np.abs(before - ours).max():g}."
+                    )
+    if not difference <= OUTPUT_TOLERANCE * max(1.0, largest):
+        raise ExportError(
+            f"onnxruntime differs from torch by {difference:g} where logits reach {largest:g}; "
+            f"allowed is {OUTPUT_TOLERANCE:g} of that."
+        )
+    return {"cases": len(pairs), "largest": largest, "difference": difference, "tolerance": OUTPUT_TOLERANCE}
+
+
+def _check_metrics(name: str, evaluation: Evaluation, recorded: Mapping[str, float]) -> None:
+    measured = evaluation.metrics
+    for metric, value in recorded.items():
+        again = measured.get(metric)
+        if again is None or abs(again - value) > METRIC_TOLERANCE:
+            raise ExportError(
+                f"{metric} was recorded as {value:.6f} but {name} gives {again if again is None else round(again, 6)} "
+                f"from the raw files; allowed difference is {METRIC_TOLERANCE:g}."
+            )
+
+
+def _fingerprint(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    data = path.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _json(value: JSON) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,76 @@
+"""The card that travels with an exported network: what it is, how it was found, what it scored, how to use it."""
+
+import json
+from typing import TYPE_CHECKING
+
+from search_spaces.profile import profile
+
+from search_spaces.candidate import digest, to_json
+from workers.contract import JSON
+
+if TYPE_CHECKING:
+    from workers.network_file import Description
+
+
+def model_card(description: "Description", facts: JSON, evidence: JSON) -> str:
+    """Markdown of the card.
+
+    Args:
+        description: The exported network.
+        facts: Search, trial, epoch, seed, worker-seconds, and what else the caller wants to be told.
+        evidence: What ``workers.export.prove`` measured.
+    """
+    numbers = profile(
+        description.candidate.architecture,
+        in_channels=len(description.channels),
+        num_classes=len(description.class_names),
+        input_size=description.view.size,
+    )
+    rows = [f"| {key.replace('_', ' ')} | {value} |" for key, value in facts.items()]
+    scores = evidence["measured"]["torch"]
+    per_class = [
+        f"| {name} | {_score(scores.get(f'dice/{name}'))} | {_score(scores.get(f'iou/{name}'))} |"
+        for name in description.class_names
+    ]
+    return "\n".join(
+        [
+            f"# Segmentation network {digest(description.candidate)[:12]}",
+            "",
+            (f"Classes: {', '.join(description.class_names)}. Input: {', '.join(description.channels)}, windows of "
+            f"{' x '.join(map(str, description.view.size))} ({description.view.view})."),
+            "",
+            "| fact | value |",
+            "|---|---|",
+            *rows,
+            f"| parameters | {numbers.parameters:,} |",
+            f"| MACs a window | {numbers.macs:,} |",
+            f"| data digest | `{description.view.digest}` |",
+            "",
+            f"## Scores on {evidence['split']} ({len(evidence['cases'])} cases), measured from raw files",
+            "",
+            "| class | Dice | IoU |",
+            "|---|---|---|",
+            *per_class,
+            f"| mean (foreground Dice, all-class IoU) | {_score(scores.get('dice'))} | {_score(scores.get('miou'))} |",
+            "",
+            ("Counts are summed over all cases; ignored pixels count nowhere. "
+            f"onnxruntime's outputs differ from torch's by at most {evidence['outputs']['difference']:.2g} "
+            f"where logits reach {evidence['outputs']['largest']:.3g}."),
+            "",
+            "## Use",
+            "",
+            "    segsearch predict THIS_FOLDER image.nii.gz --out predictions",
+            "    segsearch verify THIS_FOLDER",
+            "",
+            "## Candidate",
+            "",
+            "```json",
+            json.dumps(to_json(description.candidate), indent=1),
+            "```",
+            "",
+        ]
+    )
+
+
+def _score(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"

@@ -1,0 +1,144 @@
+"""What an export says about its network: everything that turns a raw file into a label map, and nothing that trained it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import onnxruntime
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from search_spaces.candidate import Candidate, from_json, to_json
+from search_spaces.network import build_model
+from workers.contract import DataView
+from workers.errors import ExportError
+from workers.inference import Network
+from workers.preprocessing import Fitted
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "candidate.json"
+ONNX = "model.onnx"
+INPUT, OUTPUT = "image", "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The content of ``candidate.json``.
+
+    Attributes:
+        candidate: What was trained.
+        fitted: Its preprocessing with the numbers of the training cases.
+        view: Window size, batch and reading of volumes; its data set is named by digest only.
+        class_names, colours: Of the K classes.
+        channels: Names of the image channels.
+        ignore_index: Label that never counts.
+    """
+
+    candidate: Candidate
+    fitted: Fitted
+    view: DataView
+    class_names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    channels: tuple[str, ...]
+    ignore_index: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        view = self.view
+        return {
+            "format": FORMAT,
+            "candidate": to_json(self.candidate),
+            "preprocessing": self.fitted.to_json(),
+            "input": {
+                "view": view.view,
+                "size": list(view.size),
+                "batch": view.batch,
+                "channels": list(self.channels),
+            },
+            "data_digest": view.digest,
+            "classes": [
+                {"name": name, "rgb": list(rgb)}
+                for name, rgb in zip(self.class_names, self.colours, strict=True)
+            ],
+            "ignore_index": self.ignore_index,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Description":
+        """Inverse of ``to_json``.
+
+        Raises:
+            ExportError: Written by a newer version.
+        """
+        if data["format"] > FORMAT:
+            raise ExportError(
+                f"the export has format {data['format']}; this version reads up to {FORMAT}: update segsearch."
+            )
+        view = data["input"]
+        return Description(
+            candidate=from_json(Candidate, data["candidate"]),
+            fitted=Fitted.from_json(data["preprocessing"]),
+            view=DataView("", data["data_digest"], view["view"], tuple(view["size"]), view["batch"]),
+            class_names=tuple(info["name"] for info in data["classes"]),
+            colours=tuple(tuple(info["rgb"]) for info in data["classes"]),
+            channels=tuple(view["channels"]),
+            ignore_index=data["ignore_index"],
+        )
+
+
+def load_description(folder: Path) -> Description:
+    """The description of an exported network."""
+    return Description.from_json(json.loads((folder / DESCRIPTION).read_text()))
+
+
+def build_network(description: Description, weights: dict[str, Tensor]) -> nn.Module:
+    """The described network with these weights, in evaluation mode."""
+    model = build_model(
+        description.candidate.architecture,
+        in_channels=len(description.channels),
+        num_classes=len(description.class_names),
+        ndim=len(description.view.size),
+    )
+    model.load_state_dict(weights)
+    if len(description.view.size) == 2:
+        model = model.to(memory_format=torch.channels_last)
+    return model.eval()
+
+
+def load_torch(folder: Path, description: Description) -> Network:
+    """The exported network run by torch."""
+    return build_network(description, load_file(folder / WEIGHTS))
+
+
+def load_onnx(folder: Path, *, threads: int = 0) -> Network:
+    """The exported network run by onnxruntime on the CPU; 0 threads lets it choose."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(folder / ONNX), options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+
+    return cast(Callable[[Tensor], Tensor], run)
+
+
+def save_onnx(model: nn.Module, folder: Path, description: Description) -> None:
+    """Write ``model.onnx``: one file, any batch, the trained window size."""
+    size = description.view.size
+    example = torch.zeros(2, len(description.channels), *size)
+    program = torch.onnx.export(
+        model,
+        (example,),
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(folder / ONNX), external_data=False)

@@ -1,0 +1,259 @@
+"""Apply a candidate's preprocessing to a case, and undo it in space.
+
+``fit`` binds the choices to a data set (statistics of training cases only), ``prepare`` makes network input, ``restore``
+brings class scores back to the voxels of the file. The same three serve training, evaluation, the proof and ``predict``.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from search_spaces.candidate import from_json, to_json
+from search_spaces.preprocessing import Percentile, Preprocessing, Window, ZScore
+from workers.data.dataset import Case
+from workers.data.manifest import Manifest
+from workers.errors import DataError
+
+FloatArray = npt.NDArray[np.float32]
+LabelArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A ``Preprocessing`` with the numbers it needs from the training cases.
+
+    Attributes:
+        choices: What the candidate chose.
+        mean, std: Per channel, over training cases; used by ``ZScore(scope="training")``.
+        low, high: Percentiles 0.5 and 99.5 per channel over training cases; used by ``Percentile(scope="training")``.
+        spacing: Median voxel size of the training cases in mm, stored axis order; None for images.
+        channels: Number of image channels.
+    """
+
+    choices: Preprocessing
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    spacing: tuple[float, ...] | None
+    channels: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return {
+            "choices": to_json(self.choices),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "low": list(self.low),
+            "high": list(self.high),
+            "spacing": None if self.spacing is None else list(self.spacing),
+            "channels": self.channels,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Fitted":
+        """Inverse of ``to_json``."""
+        return Fitted(
+            choices=from_json(Preprocessing, data["choices"]),
+            mean=tuple(data["mean"]),
+            std=tuple(data["std"]),
+            low=tuple(data["low"]),
+            high=tuple(data["high"]),
+            spacing=None if data["spacing"] is None else tuple(data["spacing"]),
+            channels=data["channels"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What ``restore`` needs to return to the geometry of the file.
+
+    Attributes:
+        stored_shape: Spatial size of the file.
+        orientation: nibabel's (ndim, 2) array of axis and flip from stored to network axes; None when unchanged.
+        turned_shape: Spatial size after turning.
+        box: Slices of the crop in the turned image.
+        prepared_shape: Spatial size that the network sees.
+    """
+
+    stored_shape: tuple[int, ...]
+    orientation: npt.NDArray[np.float64] | None
+    turned_shape: tuple[int, ...]
+    box: tuple[slice, ...]
+    prepared_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A case as the network sees it.
+
+    Attributes:
+        image: (C, *S) float32.
+        labels: (*S) uint8, or None for an unlabelled case.
+        undo: How to go back.
+    """
+
+    id: str
+    image: FloatArray
+    labels: LabelArray | None
+    undo: Undo
+
+
+def fit(choices: Preprocessing, manifest: Manifest) -> Fitted:
+    """Bind preprocessing choices to a data set; reads statistics of training cases only."""
+    statistics = manifest.statistics
+    return Fitted(
+        choices=choices,
+        mean=tuple(statistics.mean),
+        std=tuple(statistics.std),
+        low=tuple(statistics.low),
+        high=tuple(statistics.high),
+        spacing=None if statistics.median_spacing is None else tuple(statistics.median_spacing),
+        channels=len(statistics.mean),
+    )
+
+
+def prepare(fitted: Fitted, case: Case) -> Prepared:
+    """Turn, crop, resample and normalise one case.
+
+    Raises:
+        DataError: The case has another number of channels than the training cases.
+    """
+    image = np.asarray(case.image)
+    if image.shape[0] != fitted.channels:
+        raise DataError(
+            f"{case.id}: has {image.shape[0]} channels; the network was made for {fitted.channels}."
+        )
+    labels = None if case.labels is None else np.asarray(case.labels)
+    stored_shape = image.shape[1:]
+    choices = fitted.choices
+
+    orientation = _orientation(case) if choices.orientation == "ras" else None
+    spacing = case.spacing
+    if orientation is not None:
+        image = np.stack([nib.orientations.apply_orientation(channel, orientation) for channel in image])
+        labels = None if labels is None else nib.orientations.apply_orientation(labels, orientation)
+        spacing = _turned(spacing, orientation)
+    turned_shape = image.shape[1:]
+
+    box = _nonzero_box(image) if choices.crop == "nonzero" else tuple(slice(0, n) for n in turned_shape)
+    image = image[(slice(None), *box)].astype(np.float32)
+    labels = None if labels is None else labels[box]
+
+    if choices.spacing == "median" and fitted.spacing is not None and spacing is not None:
+        target = fitted.spacing if orientation is None else _turned(fitted.spacing, orientation)
+        shape = tuple(
+            max(1, round(n * s / t))
+            for n, s, t in zip(image.shape[1:], spacing, cast(Any, target), strict=True)
+        )
+        image = _resize(image, shape, order=1)
+        labels = None if labels is None else _resize(labels[None], shape, order=0)[0]
+    image = np.ascontiguousarray(_normalise(image, fitted), dtype=np.float32)
+    undo = Undo(tuple(stored_shape), orientation, tuple(turned_shape), box, image.shape[1:])
+    prepared_labels = None if labels is None else np.ascontiguousarray(labels, dtype=np.uint8)
+    return Prepared(case.id, image, prepared_labels, undo)
+
+
+def restore(undo: Undo, scores: FloatArray) -> LabelArray:
+    """Labels in the voxels of the file from class scores in the network's geometry.
+
+    Scores are resampled linearly before the arg max, so that borders stay smooth; what the crop cut off is class 0.
+
+    Args:
+        undo: From ``prepare``.
+        scores: Logits or probabilities.
+
+    Shape:
+        scores (K, *prepared); returns (*stored) uint8.
+    """
+    cropped_shape = tuple(part.stop - part.start for part in undo.box)
+    labels = _resize(scores, cropped_shape, order=1).argmax(axis=0).astype(np.uint8)
+    if cropped_shape != undo.turned_shape:
+        whole = np.zeros(undo.turned_shape, dtype=np.uint8)
+        whole[undo.box] = labels
+        labels = whole
+    if undo.orientation is not None:
+        back = nib.orientations.ornt_transform(_identity(len(undo.stored_shape)), undo.orientation)
+        labels = nib.orientations.apply_orientation(labels, back)
+    return np.ascontiguousarray(labels)
+
+
+def prepared_axes(orientation: npt.NDArray[np.float64] | None, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Network axes of stored spatial axes."""
+    if orientation is None:
+        return axes
+    return tuple(sorted(int(orientation[axis, 0]) for axis in axes))
+
+
+def _orientation(case: Case) -> npt.NDArray[np.float64] | None:
+    if case.affine is None or len(case.image.shape) != 4:
+        return None
+    orientation = nib.orientations.io_orientation(case.affine)
+    if np.isnan(orientation).any():
+        raise DataError(
+            f"{case.id}: its affine has a zero axis, so its orientation is unknown; use orientation: stored."
+        )
+    return None if np.array_equal(orientation, _identity(3)) else orientation
+
+
+def _identity(ndim: int) -> npt.NDArray[np.float64]:
+    return np.array([[axis, 1] for axis in range(ndim)], dtype=np.float64)
+
+
+def _turned(
+    spacing: tuple[float, ...] | None, orientation: npt.NDArray[np.float64]
+) -> tuple[float, ...] | None:
+    if spacing is None:
+        return None
+    turned = [0.0] * len(spacing)
+    for stored_axis, (network_axis, _) in enumerate(orientation):
+        turned[int(network_axis)] = spacing[stored_axis]
+    return tuple(turned)
+
+
+def _nonzero_box(image: npt.NDArray[Any]) -> tuple[slice, ...]:
+    seen = (image != 0).any(axis=0)
+    if not seen.any():
+        return tuple(slice(0, n) for n in seen.shape)
+    box = []
+    for axis in range(seen.ndim):
+        others = tuple(a for a in range(seen.ndim) if a != axis)
+        where = np.flatnonzero(seen.any(axis=others))
+        box.append(slice(int(where[0]), int(where[-1]) + 1))
+    return tuple(box)
+
+
+def _resize(array: npt.NDArray[Any], shape: tuple[int, ...], *, order: int) -> npt.NDArray[Any]:
+    if array.shape[1:] == shape:
+        return array
+    factors = (1.0, *(new / old for new, old in zip(shape, array.shape[1:], strict=True)))
+    return cast(npt.NDArray[Any], ndimage.zoom(array, factors, order=order, mode="nearest", grid_mode=True))
+
+
+def _normalise(image: FloatArray, fitted: Fitted) -> FloatArray:
+    per_channel = (slice(None), *([None] * (image.ndim - 1)))
+    match fitted.choices.intensity:
+        case ZScore(scope=scope):
+            if scope == "training":
+                mean, std = np.float32(fitted.mean), np.float32(fitted.std)
+            else:
+                flat = image.reshape(image.shape[0], -1).astype(np.float64)
+                mean, std = np.float32(flat.mean(axis=1)), np.float32(flat.std(axis=1))
+            return cast(FloatArray, (image - mean[per_channel]) / np.maximum(std, 1e-6)[per_channel])
+        case Percentile(low=low, high=high, scope=scope):
+            if scope == "training":
+                lows, highs = np.float32(fitted.low), np.float32(fitted.high)
+            else:
+                flat = image.reshape(image.shape[0], -1)
+                lows, highs = np.float32(np.percentile(flat, [low, high], axis=1))
+            return _to_unit(image, lows[per_channel], highs[per_channel])
+        case Window(low=low, high=high):
+            return _to_unit(image, np.float32(low), np.float32(high))
+
+
+def _to_unit(image: FloatArray, low: Any, high: Any) -> FloatArray:
+    return cast(FloatArray, (np.clip(image, low, high) - low) / np.maximum(high - low, 1e-6))

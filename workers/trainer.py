@@ -1,0 +1,169 @@
+"""Training state of one candidate and one epoch of it."""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.candidate import Candidate
+from search_spaces.network import build_model
+from search_spaces.recipe import Recipe
+from workers.batches import TrainingSet, epoch_batches
+from workers.errors import DivergedError
+from workers.seeding import derive_seed
+
+CLIP_NORM = 12.0  # nnU-Net's value; stops single steps, leaves normal ones alone
+MOMENTUM = 0.9
+POLY_POWER = 0.9  # Chen et al. 2017, DeepLabV3, section 4
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Everything that changes while a candidate trains.
+
+    Attributes:
+        model: The network.
+        average: Moving average of its weights, or None.
+        optimiser: Its optimiser.
+        candidate: What is trained.
+        training: Where batches come from.
+        max_epochs: Length of the full training, which the schedule refers to.
+        device: Where it runs.
+    """
+
+    model: nn.Module
+    average: nn.Module | None
+    optimiser: torch.optim.Optimizer
+    candidate: Candidate
+    training: TrainingSet
+    max_epochs: int
+    device: torch.device
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is evaluated and exported, in evaluation mode."""
+        return (self.average or self.model).eval()
+
+    def train_epoch(self, epoch: int, *, loader_workers: int = 0) -> float:
+        """Train one epoch (1-based) and return its mean loss.
+
+        Raises:
+            DivergedError: A loss that is not finite.
+        """
+        recipe = self.candidate.recipe
+        self.model.train()
+        steps = self.training.steps
+        total = 0.0
+        with _seeded(derive_seed(self.training.seed, "epoch", epoch)):
+            for step, (images, labels) in enumerate(
+                epoch_batches(self.training, epoch, loader_workers=loader_workers)
+            ):
+                done = ((epoch - 1) * steps + step) / (self.max_epochs * steps)
+                for group in self.optimiser.param_groups:
+                    group["lr"] = recipe.learning_rate * schedule_factor(recipe, done)
+                loss = self._step(images, labels, done)
+                if not math.isfinite(loss):
+                    raise DivergedError(f"the loss became {loss} in epoch {epoch}, step {step + 1}.")
+                total += loss
+                self._update_average((epoch - 1) * steps + step)
+        return total / steps
+
+    def _step(self, images: Tensor, labels: Tensor, done: float) -> float:
+        images, labels = _to_device(images, self.device), labels.to(self.device, non_blocking=True)
+        bf16 = self.candidate.recipe.precision == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
+            logits = self.model(images)
+        loss: Tensor = self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        self.optimiser.step()
+        return float(loss.detach())
+
+    def _update_average(self, step: int) -> None:
+        if self.average is None:
+            return
+        decay = min(self.candidate.recipe.average, (1 + step) / (10 + step))  # short memory at the start
+        with torch.no_grad():
+            for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+            for kept, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(new)
+
+
+def build_trainer(
+    candidate: Candidate,
+    training: TrainingSet,
+    *,
+    in_channels: int,
+    num_classes: int,
+    max_epochs: int,
+    device: str = "cpu",
+) -> Trainer:
+    """A trainer at epoch 0; the initial weights are a function of the trial's seed."""
+    place = torch.device(device)
+    model = build_model(
+        candidate.architecture,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        ndim=len(training.view.size),
+        seed=derive_seed(training.seed, "weights"),
+    ).to(place)
+    if len(training.view.size) == 2:
+        model = model.to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(False) if candidate.recipe.average else None
+    optimiser = build_optimiser(model, candidate.recipe)
+    return Trainer(model, average, optimiser, candidate, training, max_epochs, place)
+
+
+def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Optimiser of a recipe; norms and biases are not decayed."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    match recipe.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=MOMENTUM, nesterov=True)
+        case _:
+            assert_never(recipe.optimiser)
+
+
+def schedule_factor(recipe: Recipe, done: float) -> float:
+    """Learning rate over its peak after a fraction ``done`` of the full training, in [0, 1]."""
+    if done < recipe.warmup:
+        return done / recipe.warmup
+    rest = (done - recipe.warmup) / (1 - recipe.warmup)
+    match recipe.schedule:
+        case "constant":
+            return 1.0
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * rest))
+        case "poly":
+            return float((1 - rest) ** POLY_POWER)
+        case _:
+            assert_never(recipe.schedule)
+
+
+def _to_device(images: Tensor, device: torch.device) -> Tensor:
+    if images.ndim == 4:
+        return images.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return images.to(device, non_blocking=True)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's own generator (dropout) seeded for a while, then as it was."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
