@@ -7,7 +7,7 @@ it is lost, the engine hands its legs out again from their last checkpoints.
 
 from typing import Protocol
 
-from workers.leg import EpochResult, Leg, LegResult
+from workers.contract import EpochResult, Leg, LegResult
 
 Result = EpochResult | LegResult
 

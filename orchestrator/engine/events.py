@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from workers.leg import JSON, EpochResult, LegResult
+from workers.contract import JSON, EpochResult, LegResult
 
 Kind = Literal[
     "opened",
@@ -118,7 +118,14 @@ def asked(
         profile: Numbers of the gate: ``parameters``, ...
         share: Slots that a leg of it takes.
     """
-    body = {"trial": trial, "candidate": candidate, "name": name, "digest": digest, "trace": trace, "seed": seed}
+    body = {
+        "trial": trial,
+        "candidate": candidate,
+        "name": name,
+        "digest": digest,
+        "trace": trace,
+        "seed": seed,
+    }
     more = {"source": source, "purpose": purpose, "max_epochs": max_epochs}
     return Draft("asked", {**body, **more, "profile": dict(profile), "share": share})
 
@@ -155,7 +162,9 @@ def rejected(
     return Draft("rejected", {**body, **more})
 
 
-def leg_started(trial: int, fence: int, *, first_epoch: int, last_epoch: int, checkpoint: str | None) -> Draft:
+def leg_started(
+    trial: int, fence: int, *, first_epoch: int, last_epoch: int, checkpoint: str | None
+) -> Draft:
     """A leg is about to be handed to an executor; ``fence`` is its number."""
     body = {"trial": trial, "fence": fence, "first_epoch": first_epoch, "last_epoch": last_epoch}
     return Draft("leg_started", {**body, "checkpoint": checkpoint})
@@ -187,7 +196,8 @@ def promoted(trial: int, *, from_epoch: int, to_epoch: int, judged: bool, value:
 def trial_ended(trial: int, verdict: Verdict, *, value: float | None, epoch: int, message: str = "") -> Draft:
     """A trial has its verdict; ``value`` is the objective at ``epoch``, its last."""
     return Draft(
-        "trial_ended", {"trial": trial, "verdict": verdict, "value": value, "epoch": epoch, "message": message}
+        "trial_ended",
+        {"trial": trial, "verdict": verdict, "value": value, "epoch": epoch, "message": message},
     )
 
 

@@ -1,0 +1,55 @@
+"""The sampler contract: what proposes the next candidate.
+
+A sampler keeps nothing between asks. What it knows is the history that it is given, and its randomness is a seed, so the same
+events propose the same candidate in any process.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from search_spaces.candidate import Candidate
+from search_spaces.register import Entry
+from search_spaces.space import Space, Trace
+
+State = Literal["scored", "running", "failed", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is known about one proposal.
+
+    Attributes:
+        trace: The candidate as choices of the space.
+        state: ``scored`` has values; ``running`` has none yet; ``failed`` diverged, ran out of memory or crashed;
+            ``rejected`` was turned down before training.
+        scores: The objective by epoch at every rung that the trial reached, negated where it is minimised: more is
+            better.
+        violation: Relative excess over a limit of the job; > 0 for ``failed`` and ``rejected``, 0 otherwise.
+    """
+
+    trace: Trace
+    state: State
+    scores: tuple[tuple[int, float], ...] = ()
+    violation: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All proposals of a search so far, in order of proposal, and the epochs of its rungs, rising."""
+
+    observations: tuple[Observation, ...]
+    rungs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler(Entry):
+    """A way to propose candidates; the fields of an entry are its settings."""
+
+    family: ClassVar[str] = "sampler"
+    folder: ClassVar[str] = "orchestrator.engine.samplers"
+    kind: ClassVar[str] = ""
+
+    @abstractmethod
+    def propose(self, space: Space, history: History, *, seed: int) -> Candidate:
+        """The next candidate; any candidate of the space, an earlier one included."""

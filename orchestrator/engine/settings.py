@@ -1,0 +1,87 @@
+"""What the engine is told once: the job, as far as decisions depend on it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orchestrator.engine.sampler import Sampler
+from search_spaces.candidate import Candidate
+from search_spaces.space import Space
+
+Direction = Literal["maximize", "minimize"]
+Gate = Callable[[Candidate], Mapping[str, float] | str]
+"""Numbers of a candidate known before training (``parameters``, ...), or the reason why it cannot be built."""
+
+
+def no_gate(_candidate: Candidate) -> Mapping[str, float]:
+    """Lets every candidate pass and knows no numbers."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """When trials pause and which go on.
+
+    Attributes:
+        kind: ``none`` trains every trial to its end; ``asha`` is asynchronous successive halving that promotes.
+        max_epochs: Full length of a training.
+        min_epochs: Epochs to the first rung.
+        reduction: One in this many is promoted from a rung, and a rung has this many times the epochs of the one
+            below.
+
+    Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning", Algorithm 2,
+        arXiv:1810.05934.
+    Deviations: see ``rungs``.
+    """
+
+    kind: Literal["none", "asha"] = "asha"
+    max_epochs: int = 27
+    min_epochs: int = 1
+    reduction: int = 3
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs after which a leg ends, rising; the last is ``max_epochs``."""
+        epochs: list[int] = []
+        epoch = self.min_epochs
+        while self.kind == "asha" and epoch < self.max_epochs:
+            epochs.append(epoch)
+            epoch *= self.reduction
+        return (*epochs, self.max_epochs)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Everything that decisions depend on besides events and time.
+
+    Attributes:
+        space: What may be chosen.
+        objective: Name of the metric that is searched for; a worker reports it after each epoch.
+        direction: Whether more of it is better.
+        sampler: Proposes candidates after the presets.
+        scheduler: Stops, pauses and promotes trials.
+        seed: Seed of the search; trials of the search train with it too.
+        trials: Trials that the search may begin, presets included.
+        slots: Legs of one slot that run side by side.
+        wall_s: Seconds with a driver after which the search ends; None is no limit.
+        worker_hours: Slot hours of the search after which it ends; None is no limit.
+        constraints: Upper limits on the gate's numbers, by name.
+        presets: First candidates, by name; all lie in the space.
+        gate: Measures a candidate before any worker is used.
+        retries: How often a failed trial is handed out again without having finished an epoch in between.
+    """
+
+    space: Space
+    objective: str
+    direction: Direction
+    sampler: Sampler
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    seed: int = 0
+    trials: int = 60
+    slots: int = 1
+    wall_s: float | None = None
+    worker_hours: float | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    presets: tuple[tuple[str, Candidate], ...] = ()
+    gate: Gate = no_gate
+    retries: int = 2
