@@ -34,10 +34,10 @@ def build_model(
     Raises:
         ShapeError: A count that no network can have.
     """
-    if ndim not in (2, 3) or in_channels < 1 or num_classes < 2:
+    if ndim not in (2, 3) or in_channels < 1 or num_classes < 1:
         raise ShapeError(
             f"build_model: ndim {ndim}, in_channels {in_channels}, num_classes {num_classes} given; "
-            "2 or 3 dimensions, at least 1 channel and at least 2 classes are allowed."
+            "2 or 3 dimensions, at least 1 channel and 1 class are allowed."
         )
     with _seeded(seed):
         network = Network(canonical(architecture), in_channels, num_classes, ndim)

@@ -1,6 +1,7 @@
 """What is done to a case before the network sees it: a part of the candidate, carried by its export.
 
-Here stand the choices only. ``workers/preprocessing.py`` applies and undoes them; statistics come from training cases.
+Here stand the choices only. ``workers/preprocessing.py`` applies and undoes them; statistics come from
+training cases.
 """
 
 from dataclasses import dataclass
@@ -49,9 +50,11 @@ class Preprocessing:
 
     Attributes:
         orientation: ``stored`` keeps the axes of the file; ``ras`` turns volumes to right-anterior-superior.
-        spacing: ``stored`` keeps the voxel size; ``median`` resamples to the median spacing of the training cases.
+        spacing: ``stored`` keeps the voxel size; ``median`` resamples to the median spacing of the training
+            cases.
         intensity: How grey values become network input.
-        crop: ``none``, or ``nonzero``: cut to the box of non-zero voxels (restored in the output as background).
+        crop: ``none``, or ``nonzero``: cut to the box of non-zero voxels (restored in the output as
+            background).
     """
 
     intensity: Intensity = ZScore()

@@ -1,8 +1,9 @@
 """Open sets: entries found by their public name, one file each, no list to edit.
 
-A family is an abstract dataclass (``Operation``, ``Context``, ``LossTerm``, ...). An entry is a frozen dataclass that derives
-from it, stands in its own file in the family's folder and is decorated with ``@entry("name")``. Looking up a name imports
-the family's folder first, so that an entry exists as soon as its file does.
+A family is an abstract dataclass (``Operation``, ``Context``, ``LossTerm``, ...). An entry is a frozen
+dataclass that derives from it, stands in its own file in the family's folder and is decorated with
+``@entry("name")``. Looking up a name imports the family's folder first, so that an entry exists as soon as
+its file does.
 """
 
 import difflib

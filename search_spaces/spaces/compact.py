@@ -1,0 +1,166 @@
+"""``compact``: small encoder-decoders for laptops and small medical images, with their losses and recipes.
+
+Networks have about 20 thousand to 5 million parameters. ``small_unet`` and ``small_deeplabv3plus`` are points
+of it. What it holds does not change once tables are recorded on it: a wider space gets a new name.
+"""
+
+from itertools import combinations
+from typing import Literal
+
+from search_spaces.architecture import Architecture
+from search_spaces.candidate import Candidate
+from search_spaces.cell import Cell, Node
+from search_spaces.context import Context
+from search_spaces.contexts.aspp import Aspp
+from search_spaces.contexts.none import NoContext
+from search_spaces.decoder import Decoder
+from search_spaces.decoders.deeplab import DeepLabDecoder
+from search_spaces.decoders.unet import UNetDecoder
+from search_spaces.encoders.cells import Cells
+from search_spaces.layers import Activation, Norm
+from search_spaces.loss import Loss, LossTerm, Weighted
+from search_spaces.losses.cross_entropy import CrossEntropy
+from search_spaces.losses.dice import Dice
+from search_spaces.losses.focal import Focal
+from search_spaces.losses.tversky import Tversky
+from search_spaces.operation import Operation
+from search_spaces.operations.conv import Conv
+from search_spaces.operations.inverted import Inverted
+from search_spaces.operations.separable import Separable
+from search_spaces.preprocessing import Intensity, Percentile, Preprocessing, ZScore
+from search_spaces.recipe import Augmentation, Recipe
+from search_spaces.skip import Skip
+from search_spaces.skips.concat import Concat
+from search_spaces.skips.none import NoSkip
+from search_spaces.skips.sum import Sum
+from search_spaces.space import Choice, Choose, Integer, Real
+
+NORMS: tuple[Norm, ...] = ("batch", "instance", "group")
+ACTIVATIONS: tuple[Activation, ...] = ("relu", "leaky_relu", "silu")
+DOWNSAMPLES: tuple[Literal["max_pool", "conv"], ...] = ("max_pool", "conv")
+UPSAMPLES: tuple[Literal["transposed", "bilinear"], ...] = ("transposed", "bilinear")
+SCHEDULES: tuple[Literal["cosine", "poly", "constant"], ...] = ("cosine", "poly", "constant")
+PRECISIONS: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
+SKIPS: dict[str, Skip] = {"none": NoSkip(), "sum": Sum(), "concat": Concat()}
+
+
+def compact(choose: Choose) -> Candidate:
+    """A small encoder-decoder, its loss, its recipe and the intensity rule of its images."""
+    encoder = Cells(
+        cell=_cell(choose, "architecture.encoder.cell", most=3),
+        width=choose("architecture.encoder.width", Choice((8, 16, 24, 32))),
+        widest=choose("architecture.encoder.widest", Choice((64, 128, 256))),
+        stages=choose("architecture.encoder.stages", Integer(3, 5)),
+        stem=choose("architecture.encoder.stem", Choice((1, 2))),
+        downsample=choose("architecture.encoder.downsample", Choice(DOWNSAMPLES)),
+    )
+    architecture = Architecture(
+        encoder=encoder,
+        context=_context(choose, "architecture.context"),
+        skip=SKIPS[choose("architecture.skip.kind", Choice(tuple(SKIPS)))],
+        decoder=_decoder(choose, "architecture.decoder"),
+        norm=choose("architecture.norm", Choice(NORMS)),
+        activation=choose("architecture.activation", Choice(ACTIVATIONS)),
+    )
+    return Candidate(
+        architecture, _loss(choose), _recipe(choose), Preprocessing(intensity=_intensity(choose))
+    )
+
+
+def _cell(choose: Choose, path: str, *, most: int) -> Cell:
+    length = choose(f"{path}.nodes.length", Integer(1, most))
+    nodes = []
+    for place in range(length):
+        inputs = choose(f"{path}.nodes.{place}.inputs", Choice(_sources(place)))
+        nodes.append(Node(_operation(choose, f"{path}.nodes.{place}.operation"), inputs))
+    return Cell(tuple(nodes), residual=choose(f"{path}.residual", Choice((False, True))))
+
+
+def _sources(place: int) -> tuple[tuple[int, ...], ...]:
+    """One earlier output, the nearest first, or two."""
+    single = tuple((source,) for source in range(place, -1, -1))
+    return single + tuple(combinations(range(place + 1), 2))
+
+
+def _operation(choose: Choose, path: str) -> Operation:
+    kind = choose(f"{path}.kind", Choice(("conv", "separable", "inverted")))
+    if kind == "conv":
+        return Conv(kernel=3, rate=choose(f"{path}.rate", Choice((1, 2))))
+    kernel = choose(f"{path}.kernel", Choice((3, 5)))
+    if kind == "separable":
+        return Separable(kernel=kernel, rate=choose(f"{path}.rate", Choice((1, 2))))
+    return Inverted(kernel=kernel, expansion=choose(f"{path}.expansion", Choice((2, 4))))
+
+
+def _context(choose: Choose, path: str) -> Context:
+    if choose(f"{path}.kind", Choice(("none", "aspp"))) == "none":
+        return NoContext()
+    return Aspp(
+        rates=choose(f"{path}.rates", Choice(((1, 2, 4), (2, 4), (2, 4, 6), (1, 3, 6)))),
+        width=choose(f"{path}.width", Choice((32, 64, 128))),
+        image_pool=choose(f"{path}.image_pool", Choice((True, False))),
+    )
+
+
+def _decoder(choose: Choose, path: str) -> Decoder:
+    kind = choose(f"{path}.kind", Choice(("unet", "deeplab")))
+    cell = _cell(choose, f"{path}.cell", most=2)
+    if kind == "unet":
+        return UNetDecoder(cell, upsample=choose(f"{path}.upsample", Choice(UPSAMPLES)))
+    return DeepLabDecoder(
+        cell,
+        width=choose(f"{path}.width", Choice((16, 32, 64))),
+        low_level=choose(f"{path}.low_level", Choice((0, 1))),
+        low_width=choose(f"{path}.low_width", Choice((8, 16, 32))),
+    )
+
+
+def _loss(choose: Choose) -> Loss:
+    """A distribution term as the anchor, and at most one region term."""
+    length = choose("loss.terms.length", Choice((2, 1)))
+    terms = [Weighted(_distribution_term(choose, "loss.terms.0.term"))]
+    if length == 2:
+        log_ratio = choose("loss.terms.1.log_ratio", Real(-3.0, 3.0))
+        terms.append(Weighted(_region_term(choose, "loss.terms.1.term"), log_ratio))
+    return Loss(tuple(terms))
+
+
+def _distribution_term(choose: Choose, path: str) -> LossTerm:
+    if choose(f"{path}.kind", Choice(("cross_entropy", "focal"))) == "cross_entropy":
+        return CrossEntropy(smoothing=choose(f"{path}.smoothing", Choice((0.0, 0.05))))
+    return Focal(gamma=choose(f"{path}.gamma", Real(0.5, 3.0)))
+
+
+def _region_term(choose: Choose, path: str) -> LossTerm:
+    kind = choose(f"{path}.kind", Choice(("dice", "tversky")))
+    per_sample = choose(f"{path}.per_sample", Choice((False, True)))
+    background = choose(f"{path}.background", Choice((False, True)))
+    if kind == "dice":
+        squared = choose(f"{path}.squared", Choice((False, True)))
+        return Dice(squared=squared, per_sample=per_sample, background=background)
+    return Tversky(beta=choose(f"{path}.beta", Real(0.2, 0.8)), per_sample=per_sample, background=background)
+
+
+def _recipe(choose: Choose) -> Recipe:
+    path = "recipe.augmentation"
+    return Recipe(
+        optimiser="adamw",
+        learning_rate=choose("recipe.learning_rate", Real(3e-4, 1e-2, log=True)),
+        weight_decay=choose("recipe.weight_decay", Choice((1e-4, 1e-3, 1e-2, 5e-2))),
+        schedule=choose("recipe.schedule", Choice(SCHEDULES)),
+        warmup=choose("recipe.warmup", Choice((0.0, 0.05))),
+        average=choose("recipe.average", Choice((0.0, 0.99))),
+        precision=choose("recipe.precision", Choice(PRECISIONS)),
+        augmentation=Augmentation(
+            flip=choose(f"{path}.flip", Choice((False, True))),
+            rotate_deg=choose(f"{path}.rotate_deg", Choice((0.0, 10.0, 20.0))),
+            zoom=choose(f"{path}.zoom", Choice((0.0, 0.1, 0.2))),
+            intensity=choose(f"{path}.intensity", Choice((0.0, 0.1, 0.2))),
+            noise=choose(f"{path}.noise", Choice((0.0, 0.05, 0.1))),
+        ),
+    )
+
+
+def _intensity(choose: Choose) -> Intensity:
+    kind = choose("preprocessing.intensity.kind", Choice(("zscore", "percentile")))
+    return ZScore() if kind == "zscore" else Percentile()
