@@ -1,0 +1,220 @@
+"""Open an ingested data set and read its cases, each verified before it is delivered."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.data.format import Row, affine_of, decode_labels, decode_pixels
+from workers.data.manifest import LATEST, Manifest, from_bytes, manifest_key, ref_digest
+from workers.data.shard_cache import ShardCache, default_cache
+from workers.data.shard_file import ShardFile
+from workers.errors import DataError, MissingKeyError
+from workers.store import Store, open_store
+
+_PINNED = re.compile(r"@sha256:")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One image or volume with its labels.
+
+    Attributes:
+        id: Unique in the data set.
+        split: ``train``, ``validation`` or ``test``.
+        image: In the stored type; images (C, H, W), volumes (C, X, Y, Z) in the axis order of the NIfTI file.
+        labels: Class of each pixel, or ``ignore_index``, (*spatial) uint8; None for an unlabelled case.
+        spacing: Voxel size in mm along each spatial axis; 1.0 each for images.
+        affine: From voxel to world in mm (RAS+), (4, 4) float64; None for images.
+        group: Patient, video or stack; cases of one group are always in one split.
+    """
+
+    id: str
+    split: str
+    image: npt.NDArray[Any]
+    labels: npt.NDArray[np.uint8] | None
+    spacing: tuple[float, ...]
+    affine: npt.NDArray[np.float64] | None
+    group: str | None
+
+
+class Dataset:
+    """An immutable data set. Cheap to open; shards are opened, and verified once a process, when a case needs them.
+
+    It may be handed to other processes: each opens shards by itself.
+    """
+
+    def __init__(self, location: str, manifest: Manifest, *, store: Store, cache: ShardCache) -> None:
+        self.location = location
+        self.manifest = manifest
+        self._store = store
+        self._cache = cache
+        self._open: dict[str, ShardFile] = {}
+        self._places = {
+            id: (number, row)
+            for number, shard in enumerate(manifest.shards)
+            for row, id in enumerate(shard.ids)
+        }
+
+    @property
+    def digest(self) -> str:
+        """Content digest, 64 hexadecimal digits."""
+        return self.manifest.digest
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background included, ``ignore_index`` not."""
+        return len(self.manifest.classes)
+
+    @property
+    def num_channels(self) -> int:
+        """Number of image channels."""
+        return len(self.manifest.channels)
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes: 2 for images, 3 for volumes."""
+        return len(self.manifest.axes)
+
+    @property
+    def symmetries(self) -> tuple[int, ...]:
+        """Stored spatial axes, from 0, along which a flip leaves the labels right."""
+        return tuple(self.manifest.axes.index(name) for name in self.manifest.symmetries)
+
+    def ids(self, split: str) -> tuple[str, ...]:
+        """Cases of a split, sorted.
+
+        Raises:
+            DataError: The data set has no such split.
+        """
+        if split not in self.manifest.splits:
+            known = ", ".join(self.manifest.splits)
+            raise DataError(f"{self.location}: no split {split!r}; this data set has {known}.")
+        return tuple(sorted(id for shard in self.manifest.shards if shard.split == split for id in shard.ids))
+
+    def case(self, id: str) -> Case:
+        """Read one case; its arrays are fresh and writable.
+
+        Raises:
+            DataError: No such case, or its shard is missing or damaged.
+        """
+        if id not in self._places:
+            raise DataError(
+                f"{self.location}: no case {id!r}; `segsearch data info` shows how cases are named."
+            )
+        number, row = self._places[id]
+        return to_case(self._shard(number).row(row), f"{self.location}: case {id!r}")
+
+    def rows(self, number: int) -> Iterator[Row]:
+        """Encoded rows of a shard, in order."""
+        shard = self._shard(number)
+        return (shard.row(row) for row in range(len(shard.info.ids)))
+
+    def _shard(self, number: int) -> ShardFile:
+        info = self.manifest.shards[number]
+        shard = self._open.get(info.sha256)
+        if shard is None or not shard.is_mine():
+            shard = ShardFile(info, self._cache.fetch(self._store, info), self.digest)
+            self._open[info.sha256] = shard
+        return shard
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+
+def open_dataset(location: str, *, digest: str | None = None, cache: str | Path | None = None) -> Dataset:
+    """Open an ingested data set.
+
+    Args:
+        location: Folder or ``s3://bucket/prefix``, optionally followed by ``@sha256:<digest>``.
+        digest: Content that is asked for; None takes the one that the location names, else the latest.
+        cache: Folder for shards of an ``s3://`` data set; None takes ``SEGSEARCH_CACHE`` or ``~/.cache/segsearch``.
+
+    Raises:
+        DataError: No data set there, a raw folder, another digest than asked for, or an altered manifest.
+        StoreError: The location cannot be read.
+    """
+    place, pinned = split_location(location)
+    wanted = _plain_digest(digest, location) if digest is not None else pinned
+    if pinned is not None and wanted != pinned:
+        raise DataError(f"{location}: pinned to another content than {wanted}; drop one of the two digests.")
+    store = open_store(place)
+    manifest = load_manifest(store, place, digest=wanted)
+    folder = default_cache() if cache is None else Path(cache)
+    return Dataset(place, manifest, store=store, cache=ShardCache(folder))
+
+
+def load_manifest(store: Store, location: str, *, digest: str | None) -> Manifest:
+    """The manifest of a content, or of the latest one.
+
+    Raises:
+        DataError: As ``open_dataset``.
+    """
+    try:
+        latest = store.get(LATEST)
+    except MissingKeyError:
+        raise DataError(_no_dataset(location)) from None
+    if digest is None:
+        digest = ref_digest(latest, where=f"{location}/{LATEST}")
+    key = manifest_key(digest)
+    try:
+        manifest = from_bytes(store.get(key), where=f"{location}/{key}")
+    except MissingKeyError:
+        raise DataError(
+            f"{location}: holds no content with digest {digest}; it now holds "
+            f"{ref_digest(latest, where=location)}. Ingest that content again, or ask for the present one."
+        ) from None
+    if manifest.digest != digest:
+        raise DataError(
+            f"{location}/{key}: describes the content {manifest.digest}; ingest the data set again."
+        )
+    return manifest
+
+
+def to_case(row: Row, where: str) -> Case:
+    """Decode a row.
+
+    Raises:
+        DataError: Its payload is damaged.
+    """
+    image = decode_pixels(row, where)
+    spacing = row.spacing if row.spacing is not None else (1.0,) * (image.ndim - 1)
+    return Case(row.id, row.split, image, decode_labels(row, where), spacing, affine_of(row), row.group)
+
+
+def split_location(location: str) -> tuple[str, str | None]:
+    """A location without its ``@sha256:<digest>``, and the digest.
+
+    Raises:
+        DataError: What follows ``@sha256:`` is no digest.
+    """
+    place, *pinned = _PINNED.split(location)
+    if not pinned:
+        return place, None
+    return place, _plain_digest("@sha256:".join(pinned), location)
+
+
+def _plain_digest(digest: str, location: str) -> str:
+    plain = digest.removeprefix("sha256:")
+    if not _DIGEST.fullmatch(plain):
+        raise DataError(
+            f"{location}: {digest!r} is no digest; it has 64 hexadecimal digits, as in `segsearch data info`."
+        )
+    return plain
+
+
+def _no_dataset(location: str) -> str:
+    folder = Path(location)
+    if "://" in location or not folder.exists():
+        return f"{location}: no data set there; make one with `segsearch data ingest <SOURCE> {location}`."
+    if folder.is_dir() and any(folder.iterdir()):
+        return (
+            f"{location}: a raw folder, not an ingested data set; type `segsearch data ingest {location} <DEST>` "
+            "and name <DEST> instead."
+        )
+    return f"{location}: empty, not a data set; make one with `segsearch data ingest <SOURCE> {location}`."

@@ -1,0 +1,235 @@
+"""One case as a row of an Arrow record batch: the schema (version 1), its encoding and decoding.
+
+Encoded pictures (JPEG, PNG) are stored as their file's bytes. Everything else is raw, little-endian, C order, compressed with
+zstd block by block; the Arrow file itself stays uncompressed, so that a row can be read through a memory map.
+
+Source: reference/data.md 3.2. Deviations: labels are always ``raw+zstd``, pictures' too: they read four times faster than
+PNG, and their hash then depends on the labels and not on who compressed them. A volume is one row whatever its size
+(up to ``MAX_CASE_BYTES``); bricks belong to a later version.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from workers.data.manifest import SCHEMA_VERSION, SPLITS, canonical
+from workers.errors import DataError
+from workers.image_file import decode_image
+
+Array = npt.NDArray[Any]
+
+FORMAT = "segsearch-shard"
+CODECS = ("jpeg", "png", "raw", "raw+zstd")
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
+MAX_CASE_BYTES = 2**31  # of the raw image; a larger volume has to be cut before
+ZSTD_LEVEL = 3
+
+_NAME = pa.dictionary(pa.int8(), pa.string())
+_SHA256 = pa.binary(32)
+COLUMNS = (
+    pa.field("id", pa.string(), nullable=False),
+    pa.field("image", pa.large_binary(), nullable=False),
+    pa.field("mask", pa.large_binary()),
+    pa.field("image_codec", _NAME, nullable=False),
+    pa.field("mask_codec", _NAME),
+    pa.field("shape", pa.list_(pa.int32()), nullable=False),
+    pa.field("image_dtype", _NAME, nullable=False),
+    pa.field("mask_dtype", _NAME),
+    pa.field("spacing", pa.list_(pa.float32())),
+    pa.field("group", pa.string()),
+    pa.field("split", _NAME, nullable=False),
+    pa.field("image_sha256", _SHA256, nullable=False),
+    pa.field("mask_sha256", _SHA256),
+    pa.field("meta", pa.string()),
+)
+_WORDS = {
+    "image_codec": CODECS,
+    "mask_codec": CODECS,
+    "image_dtype": DTYPES,
+    "mask_dtype": DTYPES,
+    "split": SPLITS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An encoded case.
+
+    Attributes:
+        shape: Of the image, (C, H, W) or (C, X, Y, Z).
+        image_sha256: Of the picture's bytes, or of the raw array before compression.
+        mask_sha256: Of the raw labels.
+        meta: JSON with ``affine`` for volumes.
+    """
+
+    id: str
+    split: str
+    group: str | None
+    shape: tuple[int, ...]
+    image: bytes
+    image_codec: str
+    image_dtype: str
+    image_sha256: bytes
+    mask: bytes | None
+    mask_sha256: bytes | None
+    spacing: tuple[float, ...] | None
+    meta: str | None
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the payload."""
+        return len(self.image) + len(self.mask or b"")
+
+
+def shard_schema(dataset_digest: str) -> Any:
+    """The Arrow schema of a shard of this data set."""
+    metadata = {"format": FORMAT, "schema_version": str(SCHEMA_VERSION), "dataset_digest": dataset_digest}
+    return pa.schema(COLUMNS, metadata=metadata)
+
+
+def encode_row(
+    id: str,
+    split: str,
+    *,
+    image: Array,
+    picture: bytes | None,
+    codec: str,
+    labels: npt.NDArray[np.uint8] | None,
+    spacing: tuple[float, ...] | None,
+    affine: npt.NDArray[np.float64] | None,
+    group: str | None,
+    compress: bool = True,
+) -> Row:
+    """Encode a case.
+
+    Args:
+        id: Of the case.
+        split: Of the case.
+        image: Decoded image, (C, *spatial).
+        picture: The file's bytes, stored instead of the array; None stores the array.
+        codec: ``jpeg`` or ``png`` of ``picture``; ``raw+zstd`` without one.
+        labels: (*spatial), or None.
+        spacing: Voxel size in mm, or None.
+        affine: (4, 4) from voxel to world, or None.
+        group: Patient, video or stack.
+        compress: False leaves the payload empty, for a pass that only needs hashes.
+    """
+    raw = _little_endian(image) if picture is None else picture
+    mask = None if labels is None else _little_endian(labels)
+    return Row(
+        id=id,
+        split=split,
+        group=group,
+        shape=image.shape,
+        image=(_compressed(raw) if picture is None else picture) if compress else b"",
+        image_codec=codec,
+        image_dtype=image.dtype.name,
+        image_sha256=hashlib.sha256(raw).digest(),
+        mask=None if mask is None else _compressed(mask) if compress else b"",
+        mask_sha256=None if mask is None else hashlib.sha256(mask).digest(),
+        spacing=None if spacing is None else tuple(float(np.float32(value)) for value in spacing),
+        meta=None if affine is None else canonical({"affine": affine.tolist()}).decode(),
+    )
+
+
+def digest_line(row: Row) -> str:
+    """All that a result can depend on, as one line of the content digest."""
+    mask = None if row.mask_sha256 is None else row.mask_sha256.hex()
+    content = [row.id, row.split, row.image_sha256.hex(), mask]
+    return canonical([*content, row.shape, row.image_dtype, row.spacing, row.meta, row.group]).decode()
+
+
+def to_batch(rows: Sequence[Row], schema: Any) -> Any:
+    """Rows as a record batch; dictionaries are the same in every batch, as the file format asks."""
+    columns: list[Any] = []
+    for field in COLUMNS:
+        values = [_cell(row, field.name) for row in rows]
+        if field.name in _WORDS:
+            words = _WORDS[field.name]
+            indices = [None if value is None else words.index(value) for value in values]
+            columns.append(pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(words)))
+        else:
+            columns.append(pa.array(values, field.type))
+    return pa.record_batch(columns, schema=schema)
+
+
+def row_at(batch: Any, index: int) -> Row:
+    """A row of a record batch; payloads are copied out of the memory map.
+
+    Source: reference/data.md 3.5: a picture is decoded and a block decompressed into fresh memory anyway.
+    """
+    values = {name: batch.column(name)[index].as_py() for name in batch.schema.names}
+    del values["mask_codec"], values["mask_dtype"]
+    spacing = values.pop("spacing")
+    return Row(
+        **{**values, "shape": tuple(values["shape"])}, spacing=None if spacing is None else tuple(spacing)
+    )
+
+
+def decode_pixels(row: Row, where: str) -> Array:
+    """The image of a row as a fresh, writable array, (C, *spatial).
+
+    Raises:
+        DataError: The payload does not give an array of the row's shape and type.
+    """
+    if row.image_codec in ("jpeg", "png"):
+        image = decode_image(row.image, where=where)
+    else:
+        image = _array(row.image, row.image_codec, row.image_dtype, row.shape, where)
+    if image.shape != row.shape or image.dtype.name != row.image_dtype:
+        raise DataError(
+            f"{where}: decodes to {image.shape} {image.dtype.name}, its row says {row.shape} {row.image_dtype}; "
+            "ingest the data set again."
+        )
+    return image
+
+
+def decode_labels(row: Row, where: str) -> npt.NDArray[np.uint8] | None:
+    """The labels of a row as a fresh, writable array, (*spatial); None for an unlabelled case.
+
+    Raises:
+        DataError: The payload does not give labels of the image's size.
+    """
+    if row.mask is None:
+        return None
+    return _array(row.mask, "raw+zstd", "uint8", row.shape[1:], where)
+
+
+def affine_of(row: Row) -> npt.NDArray[np.float64] | None:
+    """The (4, 4) affine of a row, or None for pictures."""
+    return None if row.meta is None else np.asarray(json.loads(row.meta)["affine"], dtype=np.float64)
+
+
+def _cell(row: Row, name: str) -> Any:
+    if name == "mask_codec":
+        return None if row.mask is None else "raw+zstd"
+    if name == "mask_dtype":
+        return None if row.mask is None else "uint8"
+    return getattr(row, name)
+
+
+def _little_endian(array: Array) -> bytes:
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+
+
+def _compressed(raw: bytes) -> bytes:
+    data: bytes = pa.Codec("zstd", compression_level=ZSTD_LEVEL).compress(raw, asbytes=True)
+    return data
+
+
+def _array(data: bytes, codec: str, dtype: str, shape: tuple[int, ...], where: str) -> Array:
+    kind = np.dtype(dtype).newbyteorder("<")
+    num_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    try:
+        raw = data if codec == "raw" else pa.decompress(data, num_bytes, codec="zstd")
+        return np.frombuffer(raw, dtype=kind).reshape(shape).astype(np.dtype(dtype), copy=True)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise DataError(
+            f"{where}: its {codec} block is damaged ({error}); ingest the data set again."
+        ) from None

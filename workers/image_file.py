@@ -1,0 +1,97 @@
+"""Pictures and masks in PNG, JPEG and TIFF files: decoded under limits, never guessed at."""
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from workers.errors import DataError
+
+Array = npt.NDArray[Any]
+
+FORMATS = ("PNG", "JPEG", "TIFF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MAX_PIXELS = (
+    2**27
+)  # 11,585 squared, under Pillow's own limit; read from the header, before anything is decoded
+_IMAGE_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
+_MASK_MODES = ("L", "P", "1", "I;16", "I")
+_EXIF_ORIENTATION = 0x0112
+
+
+def decode_image(data: bytes, *, where: str) -> Array:
+    """A picture as an array, (C, H, W) uint8, or uint16 for 16-bit grey.
+
+    Args:
+        data: The file's bytes.
+        where: Its name, for messages.
+
+    Raises:
+        DataError: Not a PNG, JPEG or TIFF, damaged, too large, rotated by EXIF, or neither grey nor RGB.
+    """
+    picture = _opened(data, where)
+    if picture.mode not in _IMAGE_TYPES:
+        raise DataError(
+            f"{where}: image of mode {picture.mode}; allowed are grey (8 or 16 bit) and RGB; convert it first."
+        )
+    if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
+        raise DataError(
+            f"{where}: turned by its EXIF tag, which its mask does not follow; save it upright without the tag."
+        )
+    pixels = np.asarray(_loaded(picture, where), dtype=_IMAGE_TYPES[picture.mode])
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def decode_mask(data: bytes, *, where: str) -> Array:
+    """A mask as label values, (H, W); a palette image gives its indices, as in PASCAL VOC.
+
+    Raises:
+        DataError: As ``decode_image``, or the mask has more than one channel.
+    """
+    picture = _opened(data, where)
+    if picture.mode not in _MASK_MODES:
+        raise DataError(
+            f"{where}: mask of mode {picture.mode}; allowed is one channel that holds the class index of each pixel."
+        )
+    if picture.format == "JPEG":
+        raise DataError(f"{where}: a mask in JPEG, which blurs labels at borders; allowed are PNG and TIFF.")
+    values = np.asarray(_loaded(picture, where))
+    return values.astype(np.uint8) if values.dtype == np.bool_ else values
+
+
+def codec_of(data: bytes) -> str:
+    """How a shard stores a picture: its own bytes for ``png`` and ``jpeg``, else ``raw+zstd``."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    return "jpeg" if data.startswith(b"\xff\xd8\xff") else "raw+zstd"
+
+
+def _opened(data: bytes, where: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise DataError(_too_large(where)) from None
+    except (OSError, SyntaxError, ValueError):
+        raise DataError(f"{where}: not a PNG, JPEG or TIFF picture; replace or remove it.") from None
+    if picture.width * picture.height > MAX_PIXELS:
+        raise DataError(_too_large(where))
+    if getattr(picture, "n_frames", 1) != 1:
+        raise DataError(f"{where}: holds {picture.n_frames} frames; allowed is one; split it first.")  # type: ignore[attr-defined]  # set by Pillow's multi-frame plugins
+    return picture
+
+
+def _loaded(picture: Image.Image, where: str) -> Image.Image:
+    try:
+        picture.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{where}: cannot be decoded ({error}); replace it.") from None
+    return picture
+
+
+def _too_large(where: str) -> str:
+    return f"{where}: more than {MAX_PIXELS:,} pixels, the limit for one picture; cut it into tiles first."

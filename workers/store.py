@@ -1,0 +1,323 @@
+"""The one door for files and ``s3://bucket/prefix``.
+
+A store maps keys (``a/b.json``) to bytes. Writing is atomic: a reader sees all of a value or none of it. On disk a value is
+written aside, synced and renamed; on S3 it is one conditional PutObject with its SHA-256, which the server checks. The
+endpoint comes from ``AWS_ENDPOINT_URL`` and credentials from boto3's own chain, never from a location.
+
+Source: reference/data.md 3.4 (conditions), 3.10 (client settings).
+"""
+
+import base64
+import hashlib
+import ipaddress
+import os
+import re
+import uuid
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+
+from workers.errors import MissingKeyError, StoreError
+from workers.local_store import LocalStore, checked_key
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ABSENT = ("404", "NoSuchKey", "NotFound")
+_CONDITION = ("PreconditionFailed", "412")
+_CONFLICT = ("ConditionalRequestConflict", "409")
+_CREDENTIALS = (
+    "SignatureDoesNotMatch",
+    "InvalidAccessKeyId",
+    "ExpiredToken",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+)
+_DENIED = ("AccessDenied", "403", "Forbidden")
+_CUT_SHORT = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError)
+READ_ATTEMPTS = 5
+CONFLICT_ATTEMPTS = 5
+
+
+class Store(Protocol):
+    """Keys and bytes under one location. Keys are relative, ``/``-separated; no part may start with a dot."""
+
+    @property
+    def location(self) -> str:
+        """Folder or ``s3://bucket/prefix``, without a trailing slash."""
+
+    def get(self, key: str) -> bytes:
+        """The bytes of a key.
+
+        Raises:
+            MissingKeyError: Nothing there.
+            StoreError: It cannot be read.
+        """
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        """Write a key; with ``if_absent``, only when it has nothing yet. False: it had, and was left alone."""
+
+    def swap(self, key: str, data: bytes, expected: bytes | None) -> bool:
+        """Write a key if it holds ``expected`` (None: nothing). False: it holds something else, and was left alone."""
+
+    def exists(self, key: str) -> bool:
+        """Whether the key has a value."""
+
+    def size(self, key: str) -> int:
+        """Bytes of a value, without reading it.
+
+        Raises:
+            MissingKeyError: Nothing there.
+        """
+
+    def list(self, prefix: str = "") -> tuple[str, ...]:
+        """Keys that start with this text, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Remove a key; nothing happens when it has no value."""
+
+    def local_path(self, key: str) -> Path | None:
+        """The file that holds (or would hold) the key; None where it is not a local file."""
+
+
+def open_store(location: str) -> Store:
+    """Open a folder or an ``s3://bucket/prefix``. Nothing is read, written or contacted yet.
+
+    Raises:
+        StoreError: Another scheme, or a location with credentials, options, an IP address or ``..``.
+    """
+    scheme = _SCHEME.match(location)
+    if scheme is None:
+        if not location or "\0" in location:
+            raise StoreError(f"location {location!r}: not a path; give a folder or s3://<bucket>/<prefix>.")
+        return LocalStore(Path(location).expanduser())
+    shown = location.split("@")[-1].split("?")[0]
+    if scheme[1] != "s3":
+        raise StoreError(
+            f"location {shown!r}: scheme {scheme[1]}; allowed are a folder or s3://<bucket>/<prefix>."
+        )
+    bucket, _, prefix = location[len("s3://") :].partition("/")
+    if "@" in location or ":" in bucket:
+        raise StoreError(
+            f"location …{shown!r}: holds credentials, a host or a port; allowed is s3://<bucket>/<prefix>, "
+            "the rest comes from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    if "?" in location or "#" in location:
+        raise StoreError(f"location {shown!r}: holds options; allowed is s3://<bucket>/<prefix> without any.")
+    if not _BUCKET.fullmatch(bucket) or _is_address(bucket):
+        raise StoreError(
+            f"location {shown!r}: {bucket!r} is no bucket name; allowed is s3://<bucket>/<prefix>."
+        )
+    prefix = prefix.strip("/")
+    return S3Store(bucket, checked_key(prefix) if prefix else "")
+
+
+class S3Store:
+    """A prefix of a bucket."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+
+    @property
+    def location(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def get(self, key: str) -> bytes:
+        data, etag = bytearray(), ""
+        for _ in range(READ_ATTEMPTS):  # botocore does not retry a body that was cut short
+            rest = {"Range": f"bytes={len(data)}-", "IfMatch": etag} if data else {}
+            answer = self._call("get_object", key, **rest)
+            etag = answer["ETag"]
+            try:
+                for part in answer["Body"].iter_chunks(1 << 20):
+                    data += part
+            except _CUT_SHORT:
+                continue
+            return bytes(data)
+        raise StoreError(
+            f"{self.location}/{key}: cut short {READ_ATTEMPTS} times; check the network and the server."
+        )
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        if not if_absent:
+            self._call("put_object", key, **_body(data))
+            return True
+        self._require_conditions()
+        return self._put_if(key, data, IfNoneMatch="*")
+
+    def swap(self, key: str, data: bytes, expected: bytes | None) -> bool:
+        if expected is None:
+            return self.put(key, data, if_absent=True)
+        self._require_conditions()
+        try:
+            answer = self._call("get_object", key)
+        except MissingKeyError:
+            return False
+        if answer["Body"].read() != expected:
+            return False
+        return self._put_if(key, data, IfMatch=answer["ETag"])
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.size(key)
+        except MissingKeyError:
+            return False
+        return True
+
+    def size(self, key: str) -> int:
+        return int(self._call("head_object", key)["ContentLength"])
+
+    def list(self, prefix: str = "") -> tuple[str, ...]:
+        top = f"{self._prefix}/" if self._prefix else ""
+        keys: list[str] = []
+        try:
+            pages = (
+                _client().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=top + prefix)
+            )
+            for page in pages:
+                keys += [item["Key"][len(top) :] for item in page.get("Contents", ())]
+        except (ClientError, BotoCoreError) as error:
+            self._fail(error, "list_objects_v2", prefix)
+        return tuple(sorted(keys))
+
+    def delete(self, key: str) -> None:
+        self._call("delete_object", key)
+
+    def local_path(self, key: str) -> Path | None:
+        return None
+
+    def _put_if(self, key: str, data: bytes, **condition: str) -> bool:
+        for _ in range(CONFLICT_ATTEMPTS):
+            try:
+                _client().put_object(Bucket=self._bucket, Key=self._key(key), **_body(data), **condition)
+                return True
+            except ClientError as error:
+                if _code(error) in _CONDITION:
+                    return False
+                if _code(error) not in _CONFLICT:
+                    self._fail(error, "put_object", key)
+            except BotoCoreError as error:
+                self._fail(error, "put_object", key)
+        raise StoreError(f"{self.location}/{key}: others write it at the same time; try again.")
+
+    def _require_conditions(self) -> None:
+        """Some servers ignore conditions and answer 200, and then two writers destroy each other's work: ask once."""
+        if (os.getpid(), self._bucket) in _proved:
+            return
+        probe = f"probes/{uuid.uuid4().hex}"
+        self._put_if(probe, b"", IfNoneMatch="*")
+        ignored = self._put_if(probe, b"", IfNoneMatch="*")
+        self.delete(probe)
+        if ignored:
+            raise StoreError(
+                f"{self.location}: its server ignores conditional writes (If-None-Match), so that two writers could "
+                "overwrite each other; use a server that honours them, such as AWS S3 or SeaweedFS."
+            )
+        _proved.add((os.getpid(), self._bucket))
+
+    def _call(self, action: str, key: str, **arguments: Any) -> Any:
+        try:
+            return getattr(_client(), action)(Bucket=self._bucket, Key=self._key(key), **arguments)
+        except (ClientError, BotoCoreError) as error:
+            self._fail(error, action, key)
+
+    def _key(self, key: str) -> str:
+        return f"{self._prefix}/{checked_key(key)}" if self._prefix else checked_key(key)
+
+    def _fail(self, error: Exception, action: str, key: str) -> NoReturn:
+        """Turn an error of the client into a sentence; the client's own text may hold a key id, so it is not shown."""
+        server = _endpoint() or "AWS"
+        code = _code(error)
+        if code == "NoSuchBucket" or (code in _ABSENT and not self._has_bucket()):
+            raise StoreError(
+                f"bucket {self._bucket!r} not found at {server}; create it or correct the location."
+            ) from None
+        if code in _ABSENT:
+            raise MissingKeyError(f"{self.location}/{key}: nothing there.") from None
+        if code in _CREDENTIALS:
+            raise StoreError(
+                f"{server} refused the credentials ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
+                "AWS_SESSION_TOKEN and the clock."
+            ) from None
+        if code in _DENIED:
+            raise StoreError(
+                f"{self.location}/{key}: {action} was refused ({code}); the credentials are wrong or lack the permission."
+            ) from None
+        if isinstance(error, NoCredentialsError):
+            raise StoreError(
+                f"{self.location}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
+            ) from None
+        if isinstance(error, EndpointConnectionError):
+            raise StoreError(
+                f"{self.location}: nothing answers at {server}; check AWS_ENDPOINT_URL."
+            ) from None
+        raise StoreError(
+            f"{self.location}/{key}: {action} failed ({code or type(error).__name__})."
+        ) from None
+
+    def _has_bucket(self) -> bool:
+        try:
+            _client().head_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            return _code(error) not in (*_ABSENT, "NoSuchBucket")
+        return True
+
+
+_clients: dict[tuple[int, str | None], Any] = {}
+_proved: set[tuple[int, str]] = set()
+
+
+def _client() -> Any:
+    """The S3 client of this process, made when it is first needed and never carried over a fork."""
+    endpoint = _endpoint()
+    mine = (os.getpid(), endpoint)
+    if mine not in _clients:
+        # Many servers other than AWS stumble over the checksums that boto3 adds by default since 1.36.
+        checksums: Literal["when_required", "when_supported"] = (
+            "when_required" if endpoint else "when_supported"
+        )
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 8},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=16,
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+        )
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        _clients[mine] = boto3.session.Session(region_name=region).client(
+            "s3", endpoint_url=endpoint, config=config
+        )
+    return _clients[mine]
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _body(data: bytes) -> dict[str, Any]:
+    return {"Body": data, "ChecksumSHA256": base64.b64encode(hashlib.sha256(data).digest()).decode()}
+
+
+def _code(error: Exception) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
