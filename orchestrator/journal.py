@@ -1,0 +1,409 @@
+"""The journal: one append-only SQL table of events, the only truth of all searches. The one door for SQL.
+
+SQLite serves one machine, PostgreSQL a cluster. A search has one leader at a time, known by a fence that grows with
+each take-over. Every write of a leader names its fence within the writing transaction, so a driver that was replaced
+without noticing writes nothing. Time of the lease is the database's, never a driver's.
+
+What survives: SQLite runs in WAL mode with ``synchronous=FULL``, so a committed append survives the end of the
+process and of the machine's power; PostgreSQL's default (``synchronous_commit=on``) gives the same.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from orchestrator.driver import Driver
+from orchestrator.engine.events import Draft, Event, upcast
+from orchestrator.errors import (
+    JournalError,
+    LedError,
+    SearchExistsError,
+    StaleLeaderError,
+    UnknownSearchError,
+)
+from search_spaces.register import unknown_name
+from workers.contract import JSON
+
+SCHEMA = 1
+LEASE_S = 30.0
+BUSY_TIMEOUT_S = 30.0
+_CREATION_LOCK = 0x5E65EA  # any number that no other user of the PostgreSQL database takes
+
+_tables = sql.MetaData()
+_schema = sql.Table("segsearch_schema", _tables, sql.Column("version", sql.Integer, primary_key=True))
+_searches = sql.Table(
+    "searches",
+    _tables,
+    sql.Column("name", sql.String(64), primary_key=True),
+    sql.Column("created", sql.Double, nullable=False),
+    sql.Column("last_seq", sql.BigInteger, nullable=False),
+    sql.Column("fence", sql.BigInteger, nullable=False),
+    sql.Column("lease_until", sql.Double, nullable=False),
+    sql.Column("driver", sql.Text, nullable=False),  # JSON of the Driver; empty where none leads
+)
+_events = sql.Table(
+    "events",
+    _tables,
+    sql.Column("search", sql.String(64), sql.ForeignKey("searches.name"), primary_key=True),
+    sql.Column("seq", sql.BigInteger, primary_key=True, autoincrement=False),
+    sql.Column("kind", sql.String(32), nullable=False),
+    sql.Column("version", sql.Integer, nullable=False),
+    sql.Column("at", sql.Double, nullable=False),
+    sql.Column("fence", sql.BigInteger, nullable=False),
+    sql.Column("body", sql.Text, nullable=False),
+)
+_inbox = sql.Table(
+    "inbox",
+    _tables,
+    sql.Column("id", sql.Integer, primary_key=True, autoincrement=True),
+    sql.Column("search", sql.String(64), sql.ForeignKey("searches.name"), nullable=False, index=True),
+    sql.Column("verb", sql.String(32), nullable=False),
+    sql.Column("posted", sql.Double, nullable=False),
+    sql.Column("body", sql.Text, nullable=False),
+)
+_cursors = sql.Table(
+    "cursors",
+    _tables,
+    sql.Column("search", sql.String(64), sql.ForeignKey("searches.name"), primary_key=True),
+    sql.Column("consumer", sql.String(64), primary_key=True),
+    sql.Column("position", sql.BigInteger, nullable=False),
+    sql.Column("data", sql.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """The right to append to a search, as long as nobody took it over."""
+
+    search: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request to the driver of a search, posted by another process."""
+
+    id: int
+    verb: str
+    body: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a consumer has read, and what it must remember (for instance run ids of a tracker)."""
+
+    position: int = 0
+    data: JSON = field(default_factory=dict)
+
+
+class Journal:
+    """A journal in a database.
+
+    Nothing is opened before the first use; then folders and tables are made where they are missing.
+
+    Args:
+        url: ``sqlite:///path/to/journal.db`` or ``postgresql+psycopg://user@host/database``.
+        lease_s: Seconds after its last append or ``renew`` that a leader is trusted to live.
+
+    Raises:
+        JournalError: From any method: the database is out of reach, or was written by a newer version.
+    """
+
+    def __init__(self, url: str, *, lease_s: float = LEASE_S) -> None:
+        self.url = url
+        self.lease_s = lease_s
+
+    def create(self, search: str, drafts: Sequence[Draft] = (), *, at: float | None = None) -> None:
+        """Begin a search with its first events.
+
+        Raises:
+            SearchExistsError: The name is taken.
+        """
+        written = time.time() if at is None else at
+        row = {"name": search, "created": written, "last_seq": len(drafts), "fence": 0, "lease_until": 0.0}
+        with self._write() as connection:
+            try:
+                connection.execute(_searches.insert().values(**row, driver=""))
+            except IntegrityError:
+                message = f"search {search!r} exists already; resume it, or give the new one another name."
+                raise SearchExistsError(message) from None
+            _insert(connection, search, drafts, last=len(drafts), fence=0, at=written)
+
+    def names(self) -> tuple[str, ...]:
+        """All searches, oldest first."""
+        with self._read() as connection:
+            statement = sql.select(_searches.c.name).order_by(_searches.c.created, _searches.c.name)
+            return tuple(connection.scalars(statement))
+
+    def lead(self, search: str, driver: Driver) -> Leadership:
+        """Become the one leader of a search; every older leader is shut out from here on.
+
+        Raises:
+            UnknownSearchError: There is no such search.
+            LedError: Another driver leads it and may live: its lease runs, and it is not known to be dead.
+        """
+        with self._write() as connection:
+            now = self._now(connection)
+            row = connection.execute(
+                sql.select(_searches).where(_searches.c.name == search).with_for_update()
+            ).first()
+            if row is None:
+                raise self._unknown(connection, search)
+            holder = Driver.from_json(json.loads(row.driver)) if row.driver else None
+            if holder is not None and holder != driver and row.lease_until > now and not holder.is_dead():
+                raise LedError(
+                    f"search {search!r} is led by process {holder.pid} on {holder.host} since "
+                    f"{holder.since_text()}; stop that driver first, or wait {row.lease_until - now:.0f} s "
+                    "after its end."
+                )
+            changes = {"fence": row.fence + 1, "lease_until": now + self.lease_s}
+            text = json.dumps(driver.to_json())
+            connection.execute(
+                _searches.update().where(_searches.c.name == search).values(**changes, driver=text)
+            )
+            return Leadership(search, row.fence + 1)
+
+    def append(
+        self,
+        leadership: Leadership,
+        drafts: Sequence[Draft],
+        *,
+        at: float | None = None,
+        answered: Sequence[Message] = (),
+    ) -> list[Event]:
+        """Write events in one transaction: all of them or none; renews the lease.
+
+        Args:
+            leadership: From ``lead``.
+            drafts: What to write, in order.
+            at: Time of the events; now by default.
+            answered: Messages that these events answer; they leave the inbox in the same transaction.
+
+        Raises:
+            StaleLeaderError: Another driver took over; nothing was written.
+        """
+        written = time.time() if at is None else at
+        with self._write() as connection:
+            last = self._touch(connection, leadership, grow=len(drafts))
+            ids = [message.id for message in answered]
+            if ids:
+                connection.execute(_inbox.delete().where(_inbox.c.id.in_(ids)))
+            return _insert(
+                connection, leadership.search, drafts, last=last, fence=leadership.fence, at=written
+            )
+
+    def renew(self, leadership: Leadership) -> None:
+        """Say that the leader lives.
+
+        Raises:
+            StaleLeaderError: Another driver took over.
+        """
+        with self._write() as connection:
+            self._touch(connection, leadership, grow=0)
+
+    def release(self, leadership: Leadership) -> None:
+        """Give the search back, so that another driver may lead it at once; no effect where one already does."""
+        with self._write() as connection:
+            connection.execute(_led_by(leadership).values(driver="", lease_until=0.0))
+
+    def leader(self, search: str) -> Driver | None:
+        """The driver that leads a search now, None where none does or its end is certain."""
+        with self._read() as connection:
+            row = self._row(connection, search)
+            holder = Driver.from_json(json.loads(row.driver)) if row.driver else None
+            alive = row.lease_until > self._now(connection)
+        return holder if holder is not None and alive and not holder.is_dead() else None
+
+    def read(self, search: str, *, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Events of a search with numbers above ``after``, in order, lifted to the newest versions.
+
+        Raises:
+            UnknownSearchError: There is no such search.
+        """
+        columns = (_events.c.seq, _events.c.kind, _events.c.version, _events.c.at, _events.c.body)
+        chosen = (_events.c.search == search) & (_events.c.seq > after)
+        with self._read() as connection:
+            self._row(connection, search)
+            rows = connection.execute(
+                sql.select(*columns).where(chosen).order_by(_events.c.seq).limit(limit)
+            ).all()
+        return [
+            upcast(Event(seq, kind, version, at, json.loads(body))) for seq, kind, version, at, body in rows
+        ]
+
+    def post(self, search: str, verb: str, body: JSON | None = None) -> int:
+        """Put a request into the inbox of a search, for its leader; its id.
+
+        Raises:
+            UnknownSearchError: There is no such search.
+        """
+        with self._write() as connection:
+            self._row(connection, search)
+            row = {"search": search, "verb": verb, "posted": time.time(), "body": json.dumps(body or {})}
+            return int(connection.execute(_inbox.insert().values(**row).returning(_inbox.c.id)).scalar_one())
+
+    def inbox(self, search: str) -> list[Message]:
+        """Requests that wait, oldest first; they stay until ``append`` names them as answered."""
+        statement = sql.select(_inbox.c.id, _inbox.c.verb, _inbox.c.body).where(_inbox.c.search == search)
+        with self._read() as connection:
+            rows = connection.execute(statement.order_by(_inbox.c.id)).all()
+        return [Message(number, verb, json.loads(body)) for number, verb, body in rows]
+
+    def cursor(self, search: str, consumer: str) -> Cursor:
+        """Where a consumer of a search's events stands; the beginning where it never said."""
+        at = (_cursors.c.search == search) & (_cursors.c.consumer == consumer)
+        with self._read() as connection:
+            row = connection.execute(sql.select(_cursors.c.position, _cursors.c.data).where(at)).first()
+        return Cursor() if row is None else Cursor(row.position, json.loads(row.data))
+
+    def move(self, search: str, consumer: str, cursor: Cursor) -> None:
+        """Remember where a consumer stands."""
+        at = (_cursors.c.search == search) & (_cursors.c.consumer == consumer)
+        values = {"position": cursor.position, "data": json.dumps(cursor.data)}
+        with self._write() as connection:
+            if connection.execute(_cursors.update().where(at).values(**values)).rowcount == 0:
+                connection.execute(_cursors.insert().values(search=search, consumer=consumer, **values))
+
+    def close(self) -> None:
+        """Give the connections back; the next use opens new ones."""
+        engine = self.__dict__.pop("_engine", None)
+        if engine is not None:
+            engine.dispose()
+
+    def _touch(self, connection: sql.Connection, leadership: Leadership, *, grow: int) -> int:
+        """Check the fence, renew the lease and reserve numbers; the last number reserved."""
+        until = self._now(connection) + self.lease_s
+        changes = {"last_seq": _searches.c.last_seq + grow, "lease_until": until}
+        statement = _led_by(leadership).values(changes).returning(_searches.c.last_seq)
+        last = connection.execute(statement).scalar()
+        if last is None:
+            raise StaleLeaderError(
+                f"search {leadership.search!r}: another driver took over; this one (fence {leadership.fence}) "
+                "wrote nothing and must end."
+            )
+        return int(last)
+
+    def _row(self, connection: sql.Connection, search: str) -> sql.Row[Any]:
+        row = connection.execute(sql.select(_searches).where(_searches.c.name == search)).first()
+        if row is None:
+            raise self._unknown(connection, search)
+        return row
+
+    def _unknown(self, connection: sql.Connection, search: str) -> UnknownSearchError:
+        return UnknownSearchError(
+            unknown_name("search", search, connection.scalars(sql.select(_searches.c.name)))
+        )
+
+    def _now(self, connection: sql.Connection) -> float:
+        """Seconds since 1970 by the database's clock."""
+        if connection.dialect.name == "sqlite":
+            clock = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+        else:
+            clock = "SELECT extract(epoch FROM clock_timestamp())"
+        return float(connection.execute(sql.text(clock)).scalar_one())
+
+    @contextmanager
+    def _write(self) -> Iterator[sql.Connection]:
+        with _translated(self.url), self._engine.connect() as connection:
+            connection = connection.execution_options(segsearch_write=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[sql.Connection]:
+        with _translated(self.url), self._engine.begin() as connection:
+            yield connection
+
+    @cached_property
+    def _engine(self) -> sql.Engine:
+        engine = _open(self.url)
+        _make_tables(engine)
+        return engine
+
+
+def _led_by(leadership: Leadership) -> sql.Update:
+    mine = (_searches.c.name == leadership.search) & (_searches.c.fence == leadership.fence)
+    return _searches.update().where(mine)
+
+
+def _insert(
+    connection: sql.Connection, search: str, drafts: Sequence[Draft], *, last: int, fence: int, at: float
+) -> list[Event]:
+    events, rows = [], []
+    for seq, draft in enumerate(drafts, start=last - len(drafts) + 1):
+        text = json.dumps(draft.body, separators=(",", ":"), allow_nan=False)
+        head = {"search": search, "seq": seq, "kind": draft.kind, "version": draft.version}
+        rows.append({**head, "at": at, "fence": fence, "body": text})
+        # The body comes back as a reader would get it, so that a driver and a replay fold equal values.
+        events.append(Event(seq, draft.kind, draft.version, at, json.loads(text)))
+    if rows:
+        connection.execute(_events.insert(), rows)
+    return events
+
+
+def _open(url: str) -> sql.Engine:
+    try:
+        address = sql.make_url(url)
+    except sql.exc.ArgumentError:
+        raise JournalError(
+            f"journal: {url!r} is no database URL; write sqlite:///path/to/journal.db or postgresql+psycopg://…"
+        ) from None
+    if address.get_backend_name() != "sqlite":
+        return sql.create_engine(address, pool_pre_ping=True)
+    if address.database:
+        Path(address.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
+    engine = sql.create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
+    sql.event.listen(engine, "connect", _prepare_sqlite)
+    sql.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late: see _begin_sqlite
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sql.Connection) -> None:
+    # A writer takes the lock at once: one that reads first and then writes may find that another wrote in between.
+    write = connection.get_execution_options().get("segsearch_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _make_tables(engine: sql.Engine) -> None:
+    with engine.connect() as connection:
+        connection = connection.execution_options(segsearch_write=True)
+        with connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.execute(sql.text(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})"))
+            _tables.create_all(connection)
+            found = connection.scalar(sql.select(sql.func.max(_schema.c.version)))
+            if found is None:
+                connection.execute(_schema.insert().values(version=SCHEMA))
+            elif found > SCHEMA:
+                raise JournalError(
+                    f"journal: the database has schema {found}, this version of segsearch knows {SCHEMA}; "
+                    "install the newer version."
+                )
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error, IntegrityError):
+            raise
+        where = sql.make_url(url).render_as_string(hide_password=True)
+        first = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+        raise JournalError(
+            f"journal {where}: {first}; check that the database runs and is writable."
+        ) from error
