@@ -1,0 +1,175 @@
+"""Data sources: how a folder of someone else's files becomes cases. Each layout is an entry in ``workers/sources/``."""
+
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.register import Entry, kinds, lookup
+from workers.errors import DataError
+
+Array = npt.NDArray[Any]
+
+VOLUME_AXES = ("x", "y", "z")
+IMAGE_AXES = ("height", "width")
+_MAX_ID = 120
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFiles:
+    """A case before it is read.
+
+    Attributes:
+        id: Unique in the data set.
+        image, labels: Files.
+        group: Patient, video or stack; cases of one group stay in one split.
+        split: Where the source puts it; None leaves it to ``workers.splits``.
+    """
+
+    id: str
+    image: Path
+    labels: Path
+    group: str
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceClass:
+    """A class as the source declares it: its name, the value that files hold, its colour if it has one."""
+
+    name: str
+    value: int
+    rgb: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """What a source found in a folder, before any case is read.
+
+    Attributes:
+        name: Name of the data set.
+        samples: Sorted by id.
+        axes: Names of the spatial axes.
+        classes: None when only the labels can tell: then values 0..K-1 are taken as they are found.
+        channels: Names of the image channels; None when only the images can tell.
+        symmetries: Axes along which a flip leaves the labels right.
+        licence, reference: As the source states them.
+        problems: What is wrong already, such as images without labels.
+        notes: How the folder was understood.
+    """
+
+    name: str
+    samples: tuple[SampleFiles, ...]
+    axes: tuple[str, ...]
+    classes: tuple[SourceClass, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    symmetries: tuple[str, ...] = ()
+    licence: str = ""
+    reference: str = ""
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RawCase:
+    """A case as its files hold it.
+
+    Attributes:
+        image: (C, *spatial).
+        labels: (*spatial) whole numbers as in the file, not yet class indices.
+        picture: Bytes of a JPEG or PNG that shards store as they are; None stores the array.
+        codec: ``jpeg``, ``png`` or ``raw+zstd``.
+        spacing, affine: Of volumes; None for images.
+        notes: What is odd but not wrong, without the file's name.
+    """
+
+    image: Array
+    labels: Array
+    picture: bytes | None = None
+    codec: str = "raw+zstd"
+    spacing: tuple[float, ...] | None = None
+    affine: npt.NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Source(Entry, ABC):
+    """A layout of files on disk.
+
+    Attributes:
+        layout: One line that says what such a folder looks like.
+    """
+
+    family: ClassVar[str] = "data source"
+    folder: ClassVar[str] = "workers.sources"
+    layout: ClassVar[str] = ""
+
+    @abstractmethod
+    def recognise(self, folder: Path) -> bool:
+        """Whether a folder has this layout. Looks at names only."""
+
+    @abstractmethod
+    def plan(self, folder: Path) -> SourcePlan:
+        """List the cases of a folder that has this layout.
+
+        Raises:
+            DataError: The folder's own description is damaged.
+        """
+
+    @abstractmethod
+    def read(self, sample: SampleFiles) -> RawCase:
+        """Read one case.
+
+        Raises:
+            DataError: A file is damaged or of a wrong kind.
+        """
+
+
+def recognise(folder: Path) -> str:
+    """Kind of the source whose layout a folder has.
+
+    Raises:
+        DataError: No folder, no known layout, or more than one.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the folder that holds the images and labels.")
+    sources = [open_source(kind) for kind in kinds(Source)]
+    found = [source.kind for source in sources if source.recognise(folder)]
+    if len(found) == 1:
+        return found[0]
+    layouts = "; ".join(f"{source.kind}: {source.layout}" for source in sources)
+    if not found:
+        raise DataError(
+            f"{folder}: no known layout. Looked for {layouts}. Arrange the files like one of them."
+        )
+    raise DataError(f"{folder}: looks like {' and '.join(found)}; say which with --source. ({layouts})")
+
+
+def open_source(kind: str) -> Source:
+    """The source of a kind.
+
+    Raises:
+        UnknownKindError: No such kind.
+    """
+    return lookup(Source, kind)()  # type: ignore[type-abstract]  # entries are concrete
+
+
+def id_problem(id: str) -> str | None:
+    """What is wrong with an id, or None: ids become file names and keys."""
+    if not id or len(id) > _MAX_ID or id[0] in ".-" or re.search(r"[/\\]", id):
+        return (
+            f"id {id!r}: allowed are 1 to {_MAX_ID} characters without slashes, not starting with '.' or '-'"
+        )
+    if not id.isprintable() or unicodedata.normalize("NFC", id) != id:
+        return f"id {id!r}: allowed are printable characters in composed (NFC) form"
+    return None
+
+
+def first_five(what: str, names: list[str]) -> str:
+    """A list in a sentence: its first five and the count."""
+    shown = ", ".join(names[:5])
+    return f"{len(names)} {what}: {shown}{', …' if len(names) > 5 else ''}"

@@ -1,0 +1,122 @@
+"""Small files that may lie beside any source: ``splits.json``, ``groups.json``, ``classes.json`` or ``classes.txt``.
+
+``splits.json``: ``{"train": ["id", …], "validation": […], "test": […]}``. ``groups.json``: ``{"id": "patient", …}``.
+``classes.json``: names, or objects with ``name`` and, as needed, ``value`` (what the mask files hold, if not the position) and
+``rgb``. ``classes.txt``: a name a line.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workers.data.manifest import SPLITS
+from workers.errors import DataError
+from workers.source import SampleFiles, SourceClass, first_five
+
+SPLITS_FILE, GROUPS_FILE, CLASSES_FILE, CLASSES_TEXT = (
+    "splits.json",
+    "groups.json",
+    "classes.json",
+    "classes.txt",
+)
+
+
+def load_json(path: Path) -> Any:
+    """Parse a JSON file of a source.
+
+    Raises:
+        DataError: It is missing or no JSON; the message has the line and column.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text; save it as UTF-8 JSON.") from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}; correct it."
+        ) from None
+
+
+def with_groups(folder: Path, samples: tuple[SampleFiles, ...]) -> tuple[tuple[SampleFiles, ...], list[str]]:
+    """Cases with the groups that ``groups.json`` names, and what is wrong with it."""
+    path = folder / GROUPS_FILE
+    if not path.exists():
+        return samples, []
+    groups = load_json(path)
+    if not isinstance(groups, dict) or not all(isinstance(name, str) and name for name in groups.values()):
+        raise DataError(f'{path}: expected {{"case id": "patient", …}}.')
+    missing = [sample.id for sample in samples if sample.id not in groups]
+    problems = [f"{GROUPS_FILE}: {first_five('cases have no group', missing)}"] if missing else []
+    return tuple(replace(sample, group=groups.get(sample.id, sample.group)) for sample in samples), problems
+
+
+def with_splits(folder: Path, samples: tuple[SampleFiles, ...]) -> tuple[tuple[SampleFiles, ...], list[str]]:
+    """Cases in the splits that ``splits.json`` names, and what is wrong with it; cases that it leaves out are dropped."""
+    path = folder / SPLITS_FILE
+    if not path.exists():
+        return samples, []
+    splits = load_json(path)
+    if not isinstance(splits, dict) or not all(isinstance(ids, list) for ids in splits.values()):
+        raise DataError(f'{path}: expected {{"train": ["case id", …], "validation": […], "test": […]}}.')
+    unknown = sorted(set(splits) - set(SPLITS))
+    problems = [f"{SPLITS_FILE}: unknown split {name!r}; allowed are {', '.join(SPLITS)}" for name in unknown]
+    placed: dict[str, str] = {}
+    known = {sample.id for sample in samples}
+    for name in SPLITS:
+        ids = [str(id) for id in splits.get(name, [])]
+        absent = sorted(id for id in ids if id not in known)
+        twice = sorted({id for id in ids if id in placed or ids.count(id) > 1})
+        if absent:
+            problems.append(
+                f"{SPLITS_FILE}: {first_five(f'cases of {name!r} are not in the folder', absent)}"
+            )
+        if twice:
+            problems.append(f"{SPLITS_FILE}: {first_five('cases are listed twice', twice)}")
+        placed.update(dict.fromkeys(ids, name))
+    kept = (sample for sample in samples if sample.id in placed)
+    return tuple(replace(sample, split=placed[sample.id]) for sample in kept), problems
+
+
+def load_classes(folder: Path) -> tuple[SourceClass, ...] | None:
+    """Classes from ``classes.json`` or ``classes.txt`` beside the data; None without either.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = folder / CLASSES_FILE
+    if path.exists():
+        listed = load_json(path)
+        if not isinstance(listed, list):
+            raise DataError(
+                f"{path}: expected a list of class names, or of objects with name, value and rgb."
+            )
+        return tuple(_class(path, position, given) for position, given in enumerate(listed))
+    text = folder / CLASSES_TEXT
+    if text.exists():
+        lines = [line.strip() for line in text.read_text(encoding="utf-8").splitlines()]
+        return tuple(SourceClass(name, position) for position, name in enumerate(filter(None, lines)))
+    return None
+
+
+def _class(path: Path, position: int, given: Any) -> SourceClass:
+    where = f"{path}: class {position}"
+    if isinstance(given, str):
+        return SourceClass(given, position)
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        raise DataError(f"{where}: expected a name, or an object with name and, as needed, value and rgb.")
+    unknown = sorted(set(given) - {"name", "value", "rgb"})
+    if unknown:
+        raise DataError(f"{where}: unknown key {unknown[0]!r}; allowed are name, value, rgb.")
+    value, rgb = given.get("value", position), given.get("rgb")
+    if not _is_byte(value):
+        raise DataError(f"{where}: value {value!r}; allowed are whole numbers from 0 to 255.")
+    if rgb is not None and not (isinstance(rgb, list) and len(rgb) == 3 and all(map(_is_byte, rgb))):
+        raise DataError(f"{where}: rgb {rgb!r}; allowed are three whole numbers from 0 to 255.")
+    return SourceClass(given["name"], value, None if rgb is None else (rgb[0], rgb[1], rgb[2]))
+
+
+def _is_byte(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255

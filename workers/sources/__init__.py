@@ -1,0 +1,1 @@
+"""Layouts of files that can be ingested, one file each."""

@@ -1,0 +1,94 @@
+"""Volumes in NIfTI files: voxels, spacing and affine, nothing guessed."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from workers.errors import DataError
+
+Array = npt.NDArray[Any]
+
+SUFFIXES = (".nii.gz", ".nii")
+_STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A NIfTI image.
+
+    Attributes:
+        voxels: (C, X, Y, Z) in the axis order of the file; an own scale of the file is applied.
+        spacing: Voxel size in mm along X, Y, Z.
+        affine: From voxel to world in mm (RAS+), (4, 4).
+    """
+
+    voxels: Array
+    spacing: tuple[float, ...]
+    affine: npt.NDArray[np.float64]
+
+
+def read_volume(path: Path, *, where: str) -> Volume:
+    """Read a 3D volume, or a 4D one whose last axis are channels.
+
+    64-bit types become float32 or int32 where their values fit; other types stay.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``.
+        where: Its name, for messages.
+
+    Raises:
+        DataError: Damaged, not 3D or 4D, of an element type without an order, or without a voxel size.
+    """
+    try:
+        image = nib.nifti1.Nifti1Image.from_filename(path)
+        values = np.asanyarray(image.dataobj)
+        zooms = image.header.get_zooms()  # type: ignore[no-untyped-call]
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError, zlib.error) as error:
+        raise DataError(f"{where}: cannot be read as NIfTI ({error}); replace it.") from None
+    if values.ndim not in (3, 4) or 0 in values.shape:
+        raise DataError(
+            f"{where}: of shape {values.shape}; allowed is (X, Y, Z), or (X, Y, Z, C) with channels; convert it first."
+        )
+    spacing = tuple(float(zoom) for zoom in zooms[:3])
+    if not all(np.isfinite(zoom) and zoom > 0 for zoom in spacing):
+        raise DataError(
+            f"{where}: voxel size {spacing} mm; allowed are positive numbers; correct its header."
+        )
+    voxels = values[None] if values.ndim == 3 else np.moveaxis(values, -1, 0)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    return Volume(np.ascontiguousarray(_stored_type(voxels, where)), spacing, affine)
+
+
+def whole_labels(values: Array, *, where: str) -> npt.NDArray[np.int64]:
+    """Label values of any number type as whole numbers.
+
+    Raises:
+        DataError: Some are not whole.
+    """
+    if np.issubdtype(values.dtype, np.floating):
+        broken = int(np.count_nonzero(~(np.isfinite(values) & (values == np.round(values)))))
+        if broken:
+            raise DataError(f"{where}: {broken} labels are not whole numbers; write class indices.")
+    return values.astype(np.int64)
+
+
+def stem(path: Path) -> str:
+    """File name without ``.nii`` or ``.nii.gz``."""
+    name = path.name
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+
+
+def _stored_type(voxels: Array, where: str) -> Array:
+    name = voxels.dtype.newbyteorder("=").name
+    if name in _STORED:
+        return voxels.astype(name, copy=False)
+    if name in ("float64", "float16"):
+        return voxels.astype(np.float32)
+    if name in ("int64", "uint64") and voxels.max() < 2**31 and voxels.min() >= -(2**31):
+        return voxels.astype(np.int32)
+    raise DataError(f"{where}: voxels of type {name}; allowed are whole numbers up to 32 bit and floats.")
