@@ -5,6 +5,7 @@ is plain JSON with a kind, a version of its kind's body, a number within its sea
 The constructors below are the only makers of bodies; a reader of an older version meets it already lifted by ``upcast``.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -99,6 +100,7 @@ def asked(
     seed: int,
     source: Source,
     purpose: Purpose,
+    to_epoch: int,
     max_epochs: int,
     profile: Mapping[str, float],
     share: float,
@@ -114,6 +116,7 @@ def asked(
         seed: Seed of the trial.
         source: Who proposed it.
         purpose: Trials of a search are judged by rungs; ``retrain`` and ``baseline`` run to their end.
+        to_epoch: Epochs to which it may train until it is promoted.
         max_epochs: Length of the full training.
         profile: Numbers of the gate: ``parameters``, ...
         share: Slots that a leg of it takes.
@@ -126,7 +129,7 @@ def asked(
         "trace": trace,
         "seed": seed,
     }
-    more = {"source": source, "purpose": purpose, "max_epochs": max_epochs}
+    more = {"source": source, "purpose": purpose, "to_epoch": to_epoch, "max_epochs": max_epochs}
     return Draft("asked", {**body, **more, "profile": dict(profile), "share": share})
 
 
@@ -171,8 +174,11 @@ def leg_started(
 
 
 def epoch(result: EpochResult) -> Draft:
-    """An epoch was scored and its checkpoint committed."""
-    return Draft("epoch", _without_search(result))
+    """An epoch was scored and its checkpoint committed; a number that is not finite is no number."""
+    body = _without_search(result)
+    body["metrics"] = {name: value for name, value in result.metrics.items() if math.isfinite(value)}
+    body["loss"] = result.loss if math.isfinite(result.loss) else None
+    return Draft("epoch", body)
 
 
 def leg_ended(result: LegResult) -> Draft:

@@ -1,0 +1,343 @@
+"""The engine: which leg runs next. Pure decisions over the fold of events; no clock, no cluster, no randomness of its own.
+
+A driver asks, writes the drafts it is given to the journal, applies the events that come back and only then acts:
+
+    answer = engine.ask(now)
+    for event in journal.append(leadership, answer.drafts):
+        engine.apply(event)
+    match answer.step: ...
+
+Nothing changes between ``ask`` and ``apply``, so a driver may die at any point: the next one replays and is asked again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestrator.engine import events
+from orchestrator.engine.events import Draft, Event, Finish, Purpose, Verdict
+from orchestrator.engine.proposal import is_exhausted, propose
+from orchestrator.engine.rungs import promotion
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.state import State, Trial
+from search_spaces.candidate import Candidate, digest, to_json
+from search_spaces.errors import SpaceError
+from workers.contract import JSON, EpochResult, LegResult
+
+MEMORY_RETRIES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LegOrder:
+    """A leg to hand to an executor; the driver adds data, storage, threads and device.
+
+    Attributes:
+        share: Slots that the leg takes.
+    """
+
+    trial: int
+    fence: int
+    candidate: JSON
+    seed: int
+    first_epoch: int
+    last_epoch: int
+    max_epochs: int
+    checkpoint: str | None
+    share: float
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Hand this leg out, then ask again."""
+
+    order: LegOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to start before a result comes in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The search is over and no requested trial waits or runs."""
+
+    reason: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to write, then what to do."""
+
+    drafts: tuple[Draft, ...]
+    step: Start | Wait | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What to write about an epoch, and whether the leg shall end now."""
+
+    drafts: tuple[Draft, ...]
+    stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The trial of a request; no drafts where the same was requested before."""
+
+    trial: int
+    drafts: tuple[Draft, ...]
+
+
+class Engine:
+    """Decides for one search.
+
+    Attributes:
+        settings: What it was told.
+        state: The fold of the events applied so far; read it, change it only by ``apply``.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.state = State(settings.objective)
+
+    def apply(self, event: Event) -> None:
+        """Take note of an event that the journal holds."""
+        self.state.apply(event)
+
+    def replay(self, written: Iterable[Event]) -> None:
+        """Take note of all events of a journal, in order."""
+        for event in written:
+            self.state.apply(event)
+
+    def ask(self, now: float) -> Answer:
+        """The next step: hand out one leg, wait for results, or be finished.
+
+        Waiting trials come first (requested, broken down, or left behind by a driver that died), then promotions, then
+        new trials, then promotions that only idle slots make sensible.
+
+        Args:
+            now: Unix time in seconds.
+        """
+        state = self.state
+        if over := [
+            trial for trial in state.trials if trial.status == "paused" and trial.epoch >= trial.max_epochs
+        ]:
+            # A driver died between the last epoch and the verdict.
+            return Answer(tuple(_ended(trial, "completed") for trial in over), Wait())
+        ending = self.ending(now)
+        if (trial := self._waiting(ending)) is not None:
+            return self._hand_out(trial)
+        if state.finished is None and ending is None:
+            if state.running_share() + 1 > self.settings.slots:
+                return Answer((), Wait())
+            if (answer := self._search_on()) is not None:
+                return answer
+        if state.finished is None and any(trial.leg is not None for trial in state.of("search")):
+            return Answer((), Wait())
+        return self._close(ending)
+
+    def ending(self, now: float) -> Finish | None:
+        """Why the search must end now although it could go on: a budget is used up, or a user said so."""
+        state, settings = self.state, self.settings
+        if state.stop_requested:
+            return "stop_requested"
+        if settings.wall_s is not None and state.wall_s(now) >= settings.wall_s:
+            return "wall"
+        if settings.worker_hours is not None and state.spent_s(now) >= settings.worker_hours * 3600:
+            return "worker_hours"
+        return None
+
+    def report(self, result: EpochResult, now: float) -> Reaction:
+        """Take an epoch in; a result of an older leg is refused."""
+        trial = self.state.trials[result.trial]
+        if trial.leg is None or trial.leg.fence != result.fence or result.epoch <= trial.epoch:
+            return Reaction((events.refused(result, _fence(trial)),), stop=False)
+        return Reaction((events.epoch(result),), stop=self._must_stop(trial, now))
+
+    def tell(self, result: LegResult, now: float) -> tuple[Draft, ...]:
+        """Take the end of a leg in; a result of an older leg is refused.
+
+        A trial that diverged has its verdict at once. One that failed is handed out again from its last checkpoint, up to
+        ``retries`` times without a new epoch; one that ran out of memory once.
+        """
+        trial = self.state.trials[result.trial]
+        if trial.leg is None or trial.leg.fence != result.fence:
+            return (events.refused(result, _fence(trial)),)
+        ended = events.leg_ended(result)
+        match result.status:
+            case "completed" if trial.epoch >= trial.max_epochs:
+                return (ended, _ended(trial, "completed"))
+            case "stopped" if self._must_stop(trial, now):
+                return (ended, _ended(trial, "stopped", "the search ended"))
+            case "diverged":
+                return (ended, _ended(trial, "diverged", result.message))
+            case "out_of_memory" if trial.memory_failures >= MEMORY_RETRIES:
+                return (ended, _ended(trial, "out_of_memory", result.message))
+            case "failed" if trial.failures >= self.settings.retries:
+                return (ended, _ended(trial, "failed", result.message))
+        return (ended,)
+
+    def request(
+        self, candidate: Candidate, *, seed: int, epochs: int, purpose: Purpose, name: str, share: float = 1.0
+    ) -> Requested:
+        """Ask for a full training outside the search: a winner with another seed, a preset to compare with.
+
+        It runs beside the search or after it, is never judged by a rung and counts in no budget. The same request twice
+        is one trial, so a driver that resumes may repeat its requests.
+
+        Args:
+            candidate: What to train; it need not lie in the space or within the limits.
+            seed: Seed of the trial.
+            epochs: Length of the training.
+            purpose: ``retrain`` or ``baseline``.
+            name: What a user sees.
+            share: Slots it takes, at most all.
+
+        Raises:
+            SpaceError: The candidate cannot be built.
+        """
+        key = digest(candidate)
+        for trial in self.state.of(purpose):
+            if (trial.digest, trial.seed, trial.max_epochs) == (key, seed, epochs):
+                return Requested(trial.number, ())
+        profile = self.settings.gate(candidate)
+        if isinstance(profile, str):
+            raise SpaceError(f"{name}: {profile}")
+        number = len(self.state.trials)
+        draft = events.asked(
+            number,
+            to_json(candidate),
+            name=name,
+            digest=key,
+            trace={},
+            seed=seed,
+            source="request",
+            purpose=purpose,
+            to_epoch=epochs,
+            max_epochs=epochs,
+            profile=profile,
+            share=min(share, self.settings.slots),
+        )
+        return Requested(number, (draft,))
+
+    def _waiting(self, ending: Finish | None) -> Trial | None:
+        """The first trial that has a leg to hand out and may run."""
+        for trial in self.state.trials:
+            if trial.status == "waiting":
+                if trial.purpose == "search":
+                    allowed = self.state.finished is None and ending is None
+                else:
+                    allowed = not self.state.stop_requested
+                if allowed:
+                    return trial
+        return None
+
+    def _search_on(self) -> Answer | None:
+        """Promote, or begin a trial; None where the search has nothing more to start."""
+        state, settings = self.state, self.settings
+        trials = list(state.of("search"))
+        sign = 1.0 if settings.direction == "maximize" else -1.0
+        closing = len(trials) >= settings.trials or is_exhausted(state)
+        step = promotion(trials, settings.scheduler, sign=sign, closing=closing)
+        if step is not None:
+            trial = step.trial
+            draft = events.promoted(
+                trial.number,
+                from_epoch=trial.allowed,
+                to_epoch=step.to_epoch,
+                judged=step.judged,
+                value=trial.value,
+            )
+            return self._hand_out(trial, before=(draft,), last_epoch=step.to_epoch)
+        return None if closing else self._begin()
+
+    def _begin(self) -> Answer:
+        proposal = propose(self.settings, self.state)
+        found = proposal.accepted
+        if found is None:
+            return Answer(proposal.rejected, Wait())  # the next ask sees that the space is exhausted
+        number, scheduler = len(self.state.trials), self.settings.scheduler
+        fields: JSON = {
+            "name": found.name or f"trial {number}",
+            "digest": found.digest,
+            "trace": found.trace,
+            "seed": self.settings.seed,
+            "source": found.source,
+            "purpose": "search",
+            "to_epoch": scheduler.rungs[0],
+            "max_epochs": scheduler.max_epochs,
+            "profile": found.profile,
+            "share": 1.0,
+        }
+        draft = events.asked(number, to_json(found.candidate), **fields)
+        order = self._order(number, draft.body, checkpoint=None, first_epoch=0, last_epoch=scheduler.rungs[0])
+        return Answer((*proposal.rejected, draft, _started(order)), Start(order))
+
+    def _hand_out(
+        self, trial: Trial, *, before: tuple[Draft, ...] = (), last_epoch: int | None = None
+    ) -> Answer:
+        if self.state.running_share() + trial.share > self.settings.slots:
+            return Answer((), Wait())  # the slots that it needs come free; nothing overtakes it
+        last = trial.allowed if last_epoch is None else last_epoch
+        fields = {"candidate": trial.candidate, "seed": trial.seed, "max_epochs": trial.max_epochs}
+        fields |= {"share": trial.share, "purpose": trial.purpose}
+        order = self._order(
+            trial.number, fields, checkpoint=trial.checkpoint, first_epoch=trial.epoch, last_epoch=last
+        )
+        return Answer((*before, _started(order)), Start(order))
+
+    def _order(
+        self, number: int, fields: JSON, *, checkpoint: str | None, first_epoch: int, last_epoch: int
+    ) -> LegOrder:
+        return LegOrder(
+            trial=number,
+            fence=self.state.fence + 1,
+            candidate=fields["candidate"],
+            seed=fields["seed"],
+            first_epoch=first_epoch,
+            last_epoch=last_epoch,
+            max_epochs=fields["max_epochs"],
+            checkpoint=checkpoint,
+            share=fields["share"],
+            purpose=fields["purpose"],
+        )
+
+    def _close(self, ending: Finish | None) -> Answer:
+        """Nothing of the search runs and nothing of it starts any more: give verdicts, and say so once."""
+        state = self.state
+        drafts = [
+            _ended(trial, "stopped", "not promoted" if ending is None else "the search ended")
+            for trial in state.trials
+            if trial.verdict is None
+            and trial.leg is None
+            and (trial.purpose == "search" or state.stop_requested)
+        ]
+        reason = state.finished
+        if reason is None:
+            reason = ending or ("exhausted" if is_exhausted(state) else "trials")
+            drafts.append(events.finished(reason))
+        return Answer(tuple(drafts), Wait() if state.running_share() else Finished(reason))
+
+    def _must_stop(self, trial: Trial, now: float) -> bool:
+        if trial.purpose == "search" and self.state.finished is None:
+            return self.ending(now) is not None
+        return self.state.stop_requested
+
+
+def _started(order: LegOrder) -> Draft:
+    return events.leg_started(
+        order.trial,
+        order.fence,
+        first_epoch=order.first_epoch,
+        last_epoch=order.last_epoch,
+        checkpoint=order.checkpoint,
+    )
+
+
+def _ended(trial: Trial, verdict: Verdict, message: str = "") -> Draft:
+    return events.trial_ended(trial.number, verdict, value=trial.value, epoch=trial.epoch, message=message)
+
+
+def _fence(trial: Trial) -> int | None:
+    return None if trial.leg is None else trial.leg.fence
