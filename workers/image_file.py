@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,24 @@ MAX_PIXELS = (
 _IMAGE_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
 _MASK_MODES = ("L", "P", "1", "I;16", "I")
 _EXIF_ORIENTATION = 0x0112
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is named like a picture of an allowed format."""
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def read_image(path: Path) -> Array:
+    """A picture file as an array, (C, H, W).
+
+    Raises:
+        DataError: As ``decode_image``, or it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    return decode_image(data, where=str(path))
 
 
 def decode_image(data: bytes, *, where: str) -> Array:

@@ -60,14 +60,14 @@ def read_volume_pair(sample: SampleFiles) -> RawCase:
     image = read_volume(sample.image, where=shown(sample.image))
     where = shown(sample.labels)
     labels = read_volume(sample.labels, where=where)
-    if len(labels.voxels) != 1:
+    if len(labels.image) != 1:
         raise DataError(
-            f"{where}: labels with {len(labels.voxels)} channels; allowed is one; merge them first."
+            f"{where}: labels with {len(labels.image)} channels; allowed is one; merge them first."
         )
     same_place = np.allclose(image.affine, labels.affine, rtol=0, atol=AFFINE_TOLERANCE)
     return RawCase(
-        image.voxels,
-        whole_labels(labels.voxels[0], where=where),
+        image.image,
+        whole_labels(labels.image[0], where=where),
         spacing=image.spacing,
         affine=image.affine,
         notes=() if same_place else ("the affine of the labels differs from the image's, which was taken",),

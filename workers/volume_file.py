@@ -22,28 +22,34 @@ class Volume:
     """A NIfTI image.
 
     Attributes:
-        voxels: (C, X, Y, Z) in the axis order of the file; an own scale of the file is applied.
+        image: (C, X, Y, Z) in the axis order of the file; an own scale of the file is applied.
         spacing: Voxel size in mm along X, Y, Z.
         affine: From voxel to world in mm (RAS+), (4, 4).
     """
 
-    voxels: Array
+    image: Array
     spacing: tuple[float, ...]
     affine: npt.NDArray[np.float64]
 
 
-def read_volume(path: Path, *, where: str) -> Volume:
+def is_volume(path: Path) -> bool:
+    """Whether a file is named like a NIfTI volume."""
+    return path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def read_volume(path: Path, *, where: str | None = None) -> Volume:
     """Read a 3D volume, or a 4D one whose last axis are channels.
 
     64-bit types become float32 or int32 where their values fit; other types stay.
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
-        where: Its name, for messages.
+        where: Its name, for messages; None takes the path.
 
     Raises:
         DataError: Damaged, not 3D or 4D, of an element type without an order, or without a voxel size.
     """
+    where = where or str(path)
     try:
         image = nib.nifti1.Nifti1Image.from_filename(path)
         values = np.asanyarray(image.dataobj)

@@ -29,7 +29,7 @@ class Case:
         split: ``train``, ``validation`` or ``test``.
         image: In the stored type; images (C, H, W), volumes (C, X, Y, Z) in the axis order of the NIfTI file.
         labels: Class of each pixel, or ``ignore_index``, (*spatial) uint8; None for an unlabelled case.
-        spacing: Voxel size in mm along each spatial axis; 1.0 each for images.
+        spacing: Voxel size in mm along each spatial axis; None for images.
         affine: From voxel to world in mm (RAS+), (4, 4) float64; None for images.
         group: Patient, video or stack; cases of one group are always in one split.
     """
@@ -38,7 +38,7 @@ class Case:
     split: str
     image: npt.NDArray[Any]
     labels: npt.NDArray[np.uint8] | None
-    spacing: tuple[float, ...]
+    spacing: tuple[float, ...] | None
     affine: npt.NDArray[np.float64] | None
     group: str | None
 
@@ -183,8 +183,7 @@ def to_case(row: Row, where: str) -> Case:
         DataError: Its payload is damaged.
     """
     image = decode_pixels(row, where)
-    spacing = row.spacing if row.spacing is not None else (1.0,) * (image.ndim - 1)
-    return Case(row.id, row.split, image, decode_labels(row, where), spacing, affine_of(row), row.group)
+    return Case(row.id, row.split, image, decode_labels(row, where), row.spacing, affine_of(row), row.group)
 
 
 def split_location(location: str) -> tuple[str, str | None]:

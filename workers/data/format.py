@@ -3,8 +3,8 @@
 Encoded pictures (JPEG, PNG) are stored as their file's bytes. Everything else is raw, little-endian, C order, compressed with
 zstd block by block; the Arrow file itself stays uncompressed, so that a row can be read through a memory map.
 
-Source: reference/data.md 3.2. Deviations: labels are always ``raw+zstd``, pictures' too: they read four times faster than
-PNG, and their hash then depends on the labels and not on who compressed them. A volume is one row whatever its size
+Source: reference/data.md 3.2. Deviations: labels are always ``raw+zstd``, pictures' too: their hash then depends on the
+labels and not on who compressed them, and no picture decoder runs for them. A volume is one row whatever its size
 (up to ``MAX_CASE_BYTES``); bricks belong to a later version.
 """
 
@@ -133,9 +133,14 @@ def encode_row(
         image_sha256=hashlib.sha256(raw).digest(),
         mask=None if mask is None else _compressed(mask) if compress else b"",
         mask_sha256=None if mask is None else hashlib.sha256(mask).digest(),
-        spacing=None if spacing is None else tuple(float(np.float32(value)) for value in spacing),
+        spacing=stored_spacing(spacing),
         meta=None if affine is None else canonical({"affine": affine.tolist()}).decode(),
     )
+
+
+def stored_spacing(spacing: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """A voxel size as a shard holds it: float32 along each axis."""
+    return None if spacing is None else tuple(float(np.float32(value)) for value in spacing)
 
 
 def digest_line(row: Row) -> str:
@@ -199,6 +204,15 @@ def decode_labels(row: Row, where: str) -> npt.NDArray[np.uint8] | None:
     if row.mask is None:
         return None
     return _array(row.mask, "raw+zstd", "uint8", row.shape[1:], where)
+
+
+def content_hashes(row: Row, where: str) -> tuple[bytes, bytes | None]:
+    """SHA-256 of the image (a picture's bytes, else the array) and of the labels, computed from the payload."""
+    stored = row.image_codec in ("jpeg", "png")
+    image = row.image if stored else _little_endian(decode_pixels(row, where))
+    labels = decode_labels(row, where)
+    mask = None if labels is None else hashlib.sha256(_little_endian(labels)).digest()
+    return hashlib.sha256(image).digest(), mask
 
 
 def affine_of(row: Row) -> npt.NDArray[np.float64] | None:

@@ -10,13 +10,13 @@ from workers.data.format import DTYPES, MAX_CASE_BYTES, Row, digest_line, encode
 from workers.data.manifest import IGNORE_INDEX, SPLITS, ClassInfo, dataset_digest
 from workers.data.statistics import IntensityMeter, SplitMeter
 from workers.errors import DataError
+from workers.label_table import LabelTable
 from workers.palette import default_colours
 from workers.source import RawCase, SampleFiles, SourceClass, SourcePlan
 from workers.source_pairs import shown
 
 Array = npt.NDArray[Any]
 
-_NO_CLASS = -1
 _BINARY = 'classes.json beside the images, [{"name": "background", "value": 0}, {"name": "foreground", "value": 255}]'
 _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
@@ -37,7 +37,7 @@ class Survey:
         self.intensity = IntensityMeter(sum(sample.split == "train" for sample in plan.samples))
         self.shapes: set[tuple[int, ...]] = set()
         self._plan = plan
-        self._table = _label_table(plan.classes)
+        self._table = LabelTable(plan.classes)
         self._channels = None if plan.channels is None else len(plan.channels)
         self._lines: dict[str, str] = {}
         self._hashes: dict[bytes, list[SampleFiles]] = defaultdict(list)
@@ -55,7 +55,7 @@ class Survey:
         self._notes.update(raw.notes)
         self.shapes.add(row.shape[1:])
         assert sample.split is not None, "placement gives every case a split"
-        self.splits[sample.split].add(self._indices(raw.labels), sample.group)
+        self.splits[sample.split].add(self._table.indices(raw.labels), sample.group)
         if sample.split == "train":
             self.intensity.add(raw.image, raw.spacing)
 
@@ -128,15 +128,12 @@ class Survey:
             image=raw.image,
             picture=raw.picture,
             codec=raw.codec,
-            labels=self._indices(raw.labels),
+            labels=self._table.indices(raw.labels),
             spacing=raw.spacing,
             affine=raw.affine,
             group=sample.group,
             compress=compress,
         )
-
-    def _indices(self, labels: Array) -> npt.NDArray[np.uint8]:
-        return self._table[labels].astype(np.uint8)
 
     def _image_problems(self, sample: SampleFiles, raw: RawCase) -> list[str]:
         where, image = shown(sample.image), raw.image
@@ -166,38 +163,11 @@ class Survey:
         if labels.shape != raw.image.shape[1:]:
             sizes = (" x ".join(map(str, shape)) for shape in (raw.image.shape[1:], labels.shape))
             problems.append("{}: image {}, labels {}; give both the same size".format(where, *sizes))
-        fits = (labels >= 0) & (labels <= IGNORE_INDEX)
-        known = fits & (self._table[np.where(fits, labels, 0)] != _NO_CLASS)
-        if not known.all():
-            values, counts = np.unique(labels[~known], return_counts=True)
-            listed = ", ".join(
-                f"{value} ({count} times)" for value, count in zip(values[:5], counts[:5], strict=True)
-            )
-            more = f" and {len(values) - 5} other values" if len(values) > 5 else ""
-            problems.append(f"{where}: label {listed}{more} is no class; allowed are {self._allowed()}")
-        return problems
-
-    def _allowed(self) -> str:
-        given = self._plan.classes
-        if given is None:
-            return f"0 to {IGNORE_INDEX - 1}, and {IGNORE_INDEX} for ignored"
-        values = [item.value for item in given]
-        ignored = "" if IGNORE_INDEX in values else f", and {IGNORE_INDEX} for ignored"
-        return ", ".join(f"{item.value} ({item.name})" for item in given) + ignored
+        problem = self._table.problem(labels, where=where)
+        return problems if problem is None else [*problems, problem]
 
     def _found_values(self) -> set[int]:
         return {value for meter in self.splits.values() for value in meter.pixels} - {IGNORE_INDEX}
-
-
-def _label_table(classes: tuple[SourceClass, ...] | None) -> npt.NDArray[np.int16]:
-    """Class index of each value that a label file may hold; -1 where there is none."""
-    if classes is None:
-        return np.arange(IGNORE_INDEX + 1, dtype=np.int16)
-    table = np.full(IGNORE_INDEX + 1, _NO_CLASS, dtype=np.int16)
-    table[IGNORE_INDEX] = IGNORE_INDEX
-    for index, item in enumerate(classes):
-        table[item.value] = index
-    return table
 
 
 def _found_problems(values: set[int]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from search_spaces.register import entry
-from workers.image_file import SUFFIXES, codec_of, decode_image, decode_mask
+from workers.image_file import SUFFIXES, codec_of, decode_image, decode_mask, is_image
 from workers.source import IMAGE_AXES, RawCase, SampleFiles, Source, SourcePlan
 from workers.source_files import load_classes
 from workers.source_pairs import duplicate_ids, index_files, pair_files, shown
@@ -37,7 +37,7 @@ class ImageMasks(Source):
     )
 
     def recognise(self, folder: Path) -> bool:
-        return any(_has_pictures(images) for _, images, _ in _folders(folder))
+        return any(any(map(is_image, images.iterdir())) for _, images, _ in _folders(folder))
 
     def plan(self, folder: Path) -> SourcePlan:
         samples: list[SampleFiles] = []
@@ -88,10 +88,6 @@ def _pair(folder: Path) -> tuple[Path, Path] | None:
     images = next((folder / name for name in _IMAGES if (folder / name).is_dir()), None)
     masks = next((folder / name for name in _MASKS if (folder / name).is_dir()), None)
     return None if images is None or masks is None else (images, masks)
-
-
-def _has_pictures(folder: Path) -> bool:
-    return any(path.name.lower().endswith(SUFFIXES) for path in folder.iterdir())
 
 
 def _stem(path: Path) -> str:

@@ -14,7 +14,7 @@ from search_spaces.register import entry
 from workers.source import VOLUME_AXES, RawCase, SampleFiles, Source, SourcePlan
 from workers.source_files import load_classes
 from workers.source_pairs import duplicate_ids, index_files, pair_files, read_volume_pair
-from workers.volume_file import SUFFIXES, stem
+from workers.volume_file import SUFFIXES, is_volume, stem
 
 _IMAGE = re.compile(r"(?:(.+)[_-])?(?:image|img)", re.IGNORECASE)
 _LABELS = re.compile(r"(?:(.+)[_-])?(?:labels?|masks?|seg|segmentation)", re.IGNORECASE)
@@ -34,7 +34,7 @@ class NiftiPairs(Source):
         if (folder / "dataset.json").exists():
             return False
         if _label_folder(folder) is not None:
-            return any(path.name.endswith(SUFFIXES) for path in (folder / "images").iterdir())
+            return any(map(is_volume, (folder / "images").iterdir()))
         return any(_IMAGE.fullmatch(stem(path)) for path in _volumes(folder))
 
     def plan(self, folder: Path) -> SourcePlan:
@@ -66,7 +66,7 @@ def _label_folder(folder: Path) -> Path | None:
 
 def _volumes(folder: Path) -> list[Path]:
     files = [*folder.glob("*.nii*"), *folder.glob("*/*.nii*")]
-    return sorted(path for path in files if path.name.endswith(SUFFIXES) and not path.name.startswith("."))
+    return sorted(filter(is_volume, files))
 
 
 def _by_suffix(folder: Path) -> tuple[list[SampleFiles], list[str]]:

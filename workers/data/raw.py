@@ -1,0 +1,49 @@
+"""Cases straight from the files of a source, as a proof needs them: the same as an ingested data set would give."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from workers.data.dataset import Case
+from workers.data.format import stored_spacing
+from workers.data.placement import place
+from workers.errors import DataError
+from workers.label_table import LabelTable
+from workers.source import first_five, open_source, recognise
+from workers.source_pairs import shown
+
+
+def raw_cases(folder: Path, ids: Sequence[str], *, source: str | None = None) -> Iterator[Case]:
+    """Read these cases of a source folder, one at a time, in this order.
+
+    Args:
+        folder: Images and labels in a known layout.
+        ids: Cases that are wanted.
+        source: Kind of the layout; None recognises it.
+
+    Raises:
+        DataError: No known layout, cases that it lacks, a damaged file, or labels without a class.
+    """
+    reader = open_source(source or recognise(folder))
+    plan = place(reader.plan(folder), folder)
+    samples = {sample.id: sample for sample in plan.samples}
+    missing = [id for id in ids if id not in samples]
+    if missing:
+        raise DataError(
+            f"{folder}: {first_five('cases are not there', missing)}; give the folder that was ingested."
+        )
+    table = LabelTable(plan.classes)
+    for id in ids:
+        sample = samples[id]
+        raw = reader.read(sample)
+        problem = table.problem(raw.labels, where=shown(sample.labels))
+        if problem is not None:
+            raise DataError(f"{problem}.")
+        yield Case(
+            id=id,
+            split=sample.split or "",
+            image=raw.image,
+            labels=table.indices(raw.labels),
+            spacing=stored_spacing(raw.spacing),
+            affine=raw.affine,
+            group=sample.group,
+        )
