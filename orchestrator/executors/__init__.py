@@ -1,0 +1,1 @@
+"""Places where legs run; ``orchestrator.executor`` says what each of them does."""
