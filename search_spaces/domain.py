@@ -74,7 +74,7 @@ class Choice(Domain[T]):
     def __post_init__(self) -> None:
         if not self.options:
             raise SpaceError("a choice needs at least one option.")
-        if len({repr(option) for option in self.options}) != len(self.options):
+        if len({repr(label(option)) for option in self.options}) != len(self.options):
             raise SpaceError(f"a choice holds an option twice: {self}.")
 
     def __str__(self) -> str:

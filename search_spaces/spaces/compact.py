@@ -40,6 +40,8 @@ ACTIVATIONS: tuple[Activation, ...] = ("relu", "leaky_relu", "silu")
 DOWNSAMPLES: tuple[Literal["max_pool", "conv"], ...] = ("max_pool", "conv")
 UPSAMPLES: tuple[Literal["transposed", "bilinear"], ...] = ("transposed", "bilinear")
 SCHEDULES: tuple[Literal["cosine", "poly", "constant"], ...] = ("cosine", "poly", "constant")
+OPTIMISERS: tuple[Literal["adamw", "sgd"], ...] = ("adamw", "sgd")
+LEARNING_RATES = {"adamw": Real(3e-4, 1e-2, log=True), "sgd": Real(1e-2, 0.3, log=True)}
 PRECISIONS: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
 SKIPS: dict[str, Skip] = {"none": NoSkip(), "sum": Sum(), "concat": Concat()}
 
@@ -143,9 +145,10 @@ def _region_term(choose: Choose, path: str) -> LossTerm:
 
 def _recipe(choose: Choose) -> Recipe:
     path = "recipe.augmentation"
+    optimiser = choose("recipe.optimiser", Choice(OPTIMISERS))
     return Recipe(
-        optimiser="adamw",
-        learning_rate=choose("recipe.learning_rate", Real(3e-4, 1e-2, log=True)),
+        optimiser=optimiser,
+        learning_rate=choose("recipe.learning_rate", LEARNING_RATES[optimiser]),
         weight_decay=choose("recipe.weight_decay", Choice((1e-4, 1e-3, 1e-2, 5e-2))),
         schedule=choose("recipe.schedule", Choice(SCHEDULES)),
         warmup=choose("recipe.warmup", Choice((0.0, 0.05))),

@@ -1,0 +1,143 @@
+"""The contract suite: runs over every entry of every family, so a new file is tested as soon as it exists."""
+
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+import torch
+
+from search_spaces.architecture import Architecture
+from search_spaces.cell import chain
+from search_spaces.codec import canonical, entry_from_json, to_json
+from search_spaces.context import Context
+from search_spaces.decoder import Decoder
+from search_spaces.encoder import Encoder, Levels
+from search_spaces.layers import Layers
+from search_spaces.loss import LossTerm
+from search_spaces.network import build_model
+from search_spaces.operation import Operation
+from search_spaces.operations.conv import Conv
+from search_spaces.preset import Preset, load_preset
+from search_spaces.register import Entry, kinds, lookup
+from search_spaces.skip import Skip
+
+FAMILIES: tuple[type[Entry], ...] = (Operation, Encoder, Context, Skip, Decoder, LossTerm, Preset)
+ALL = [(family, kind) for family in FAMILIES for kind in kinds(family)]
+REQUIRED: dict[str, object] = {
+    "cell": to_json(chain(Conv(3))),
+    "width": 8,
+    "widest": 16,
+    "stages": 3,
+    "rates": [1, 2],
+}  # values for fields without a default; an entry with another such field adds it here
+
+
+def example(family: type[Entry], kind: str) -> Entry:
+    names = {field.name for field in fields(lookup(family, kind))}  # type: ignore[arg-type]
+    given = {name: value for name, value in REQUIRED.items() if name in names}
+    return entry_from_json(family, {"kind": kind} | given)
+
+
+def images(ndim: int, channels: int = 8, size: int = 8) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, channels, *[size] * ndim, generator=generator, requires_grad=True)
+
+
+def architecture_with(part: str, entry: Entry) -> Architecture:
+    return replace(load_preset("small_unet").candidate().architecture, **{part: entry})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("family", "kind"), ALL, ids=lambda value: getattr(value, "family", value))
+def test_an_entry_is_a_frozen_value_with_json_and_a_canonical_form(family: type[Entry], kind: str) -> None:
+    entry = example(family, kind)
+    assert is_dataclass(entry)
+    assert hash(entry) == hash(example(family, kind))
+    assert entry_from_json(family, to_json(entry)) == entry
+    assert canonical(canonical(entry)) == canonical(entry)
+    assert (type(entry).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", kinds(Operation))
+@pytest.mark.parametrize("channels", [8, 12])
+def test_an_operation_maps_channels_and_keeps_the_size(kind: str, ndim: int, channels: int) -> None:
+    operation = example(Operation, kind)
+    assert isinstance(operation, Operation)
+    x = images(ndim)
+    y = operation.build(Layers(ndim), 8, channels)(x)
+    assert y.shape == (2, channels, *x.shape[2:])
+    y.square().sum().backward()
+    assert x.grad is not None and torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", kinds(Encoder))
+def test_an_encoder_gives_the_levels_it_declares(kind: str, ndim: int) -> None:
+    encoder = example(Encoder, kind)
+    assert isinstance(encoder, Encoder)
+    levels = encoder.levels()
+    size = 2 * levels.strides[-1]
+    features = encoder.build(Layers(ndim), 1)(images(ndim, 1, size))
+    shapes = [(2, c, *[size // s] * ndim) for c, s in zip(levels.channels, levels.strides, strict=True)]
+    assert [feature.shape for feature in features] == shapes
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", kinds(Context))
+def test_a_context_keeps_the_size(kind: str, ndim: int) -> None:
+    context = example(Context, kind)
+    assert isinstance(context, Context)
+    for size in (2, 8):
+        y = context.build(Layers(ndim), 8)(images(ndim, size=size))
+        assert y.shape == (2, context.out_channels(8), *[size] * ndim)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", kinds(Skip))
+def test_a_skip_joins_two_features(kind: str, ndim: int) -> None:
+    skip = example(Skip, kind)
+    assert isinstance(skip, Skip)
+    y = skip.build(Layers(ndim), fine=4, coarse=8)(images(ndim, 4), images(ndim, 8))
+    assert y.shape == (2, skip.out_channels(4, 8), *[8] * ndim)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", kinds(Decoder))
+@pytest.mark.parametrize("skip", kinds(Skip))
+def test_a_decoder_returns_one_of_the_strides(kind: str, skip: str, ndim: int) -> None:
+    decoder, way = example(Decoder, kind), example(Skip, skip)
+    assert isinstance(decoder, Decoder) and isinstance(way, Skip)
+    levels = Levels((4, 8, 12), (1, 2, 4))
+    features = [images(ndim, c, 8 // s) for c, s in zip(levels.channels, levels.strides, strict=True)]
+    y = decoder.build(Layers(ndim), levels, way)(features)
+    assert y.shape[:2] == (2, decoder.out_channels(levels))
+    assert y.shape[2] in (8, 4, 2)
+
+
+PARTS = [(part, family, kind)
+         for part, family in (("encoder", Encoder), ("context", Context), ("skip", Skip), ("decoder", Decoder))
+         for kind in kinds(family)]  # fmt: skip
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize(("part", "family", "kind"), PARTS, ids=str)
+def test_every_part_trains_inside_a_network(part: str, family: type[Entry], kind: str, ndim: int) -> None:
+    architecture = architecture_with(part, example(family, kind))
+    network = build_model(architecture, in_channels=1, num_classes=3, ndim=ndim, seed=0)
+    logits = network(torch.zeros(1, 1, *[16] * ndim))
+    assert logits.shape == (1, 3, *[16] * ndim)
+    logits.sum().backward()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", kinds(LossTerm))
+def test_a_loss_term_keeps_its_bounds_and_falls_towards_the_truth(kind: str, ndim: int) -> None:
+    term = example(LossTerm, kind)
+    assert isinstance(term, LossTerm)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (2, *[6] * ndim), generator=generator)
+    truth = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
+    values = [term(scale * truth, labels).item() for scale in (-20.0, 0.0, 2.0, 20.0)]
+    low, high = term.bounds
+    assert all(low - 1e-6 <= value <= high + 1e-6 for value in values)  # float32 rounding
+    assert values == sorted(values, reverse=True)
+    assert term.role in ("distribution", "region")
