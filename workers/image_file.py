@@ -1,6 +1,7 @@
 """Pictures and masks in PNG, JPEG and TIFF files: decoded under limits, never guessed at."""
 
 import io
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ MAX_PIXELS = (
 _IMAGE_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
 _MASK_MODES = ("L", "P", "1", "I;16", "I")
 _EXIF_ORIENTATION = 0x0112
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow's decoders raise
 
 
 def is_image(path: Path) -> bool:
@@ -56,11 +58,12 @@ def decode_image(data: bytes, *, where: str) -> Array:
         raise DataError(
             f"{where}: image of mode {picture.mode}; allowed are grey (8 or 16 bit) and RGB; convert it first."
         )
+    mode = picture.mode
+    pixels = np.asarray(_loaded(picture, where), dtype=_IMAGE_TYPES[mode])
     if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
         raise DataError(
             f"{where}: turned by its EXIF tag, which its mask does not follow; save it upright without the tag."
         )
-    pixels = np.asarray(_loaded(picture, where), dtype=_IMAGE_TYPES[picture.mode])
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
@@ -95,7 +98,7 @@ def _opened(data: bytes, where: str) -> Image.Image:
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise DataError(_too_large(where)) from None
-    except (OSError, SyntaxError, ValueError):
+    except _DAMAGED:
         raise DataError(f"{where}: not a PNG, JPEG or TIFF picture; replace or remove it.") from None
     if picture.width * picture.height > MAX_PIXELS:
         raise DataError(_too_large(where))
@@ -107,7 +110,7 @@ def _opened(data: bytes, where: str) -> Image.Image:
 def _loaded(picture: Image.Image, where: str) -> Image.Image:
     try:
         picture.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{where}: cannot be decoded ({error}); replace it.") from None
     return picture
 

@@ -15,6 +15,15 @@ Array = npt.NDArray[Any]
 
 SUFFIXES = (".nii.gz", ".nii")
 _STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
+_DAMAGED = (  # what nibabel and the decompressor below it raise
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    nib.wrapstruct.WrapStructError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
         image = nib.nifti1.Nifti1Image.from_filename(path)
         values = np.asanyarray(image.dataobj)
         zooms = image.header.get_zooms()  # type: ignore[no-untyped-call]
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(f"{where}: cannot be read as NIfTI ({error}); replace it.") from None
     if values.ndim not in (3, 4) or 0 in values.shape:
         raise DataError(
