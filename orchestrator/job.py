@@ -133,7 +133,11 @@ class Retrain:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that one search is asked to do."""
+    """All that one search is asked to do; each field is a key of the job file.
+
+    Attributes:
+        raw: Folder that the data set was ingested from; the proof of an export starts from its files.
+    """
 
     __pydantic_config__ = _STRICT
     name: Name
@@ -149,6 +153,7 @@ class Job:
     resources: Resources = field(default_factory=Resources)
     retrain: Retrain = field(default_factory=Retrain)
     storage: str = "runs"
+    raw: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON values; ``job_from_json`` is its inverse."""

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workers.store import open_store
-
 from orchestrator.engine.events import Event
-from orchestrator.journal import Journal
+from orchestrator.journal import Cursor, Journal
 from workers.contract import JSON
 from workers.picture import picture_key
+from workers.store import open_store
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -82,16 +81,14 @@ class Publisher:
         """
         count = 0
         while events := self._next():
-            position, data = self.journal.cursor(self.search, CONSUMER)
-            state = Published.from_json(data)
+            state = Published.from_json(self.journal.cursor(self.search, CONSUMER).data)
             self._write(events, state)
-            self.journal.set_cursor(self.search, CONSUMER, events[-1].seq, state.to_json())
+            self.journal.move(self.search, CONSUMER, Cursor(events[-1].seq, state.to_json()))
             count += len(events)
-            assert events[0].seq > position
         return count
 
     def _next(self) -> list[Event]:
-        position, _ = self.journal.cursor(self.search, CONSUMER)
+        position = self.journal.cursor(self.search, CONSUMER).position
         return self.journal.read(self.search, after=position, limit=BATCH_EVENTS)
 
     def _write(self, events: list[Event], state: Published) -> None:
@@ -230,8 +227,7 @@ def publish_until_stopped(journal_url: str, search: str, tracking_uri: str, *, p
 
 def backlog(journal: Journal, search: str) -> int:
     """Events that are not yet published."""
-    position, _ = journal.cursor(search, CONSUMER)
-    return journal.last_seq(search) - position
+    return len(journal.read(search, after=journal.cursor(search, CONSUMER).position))
 
 
 def artifact_root(tracking_uri: str, storage: str) -> str | None:

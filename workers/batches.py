@@ -5,6 +5,7 @@ So the order, the crops and the augmentation are the same with any number of loa
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from workers.contract import DataView
 from workers.errors import DataError
 from workers.preprocessing import FloatArray, LabelArray, Prepared, prepared_axes
 from workers.seeding import generator
+
+Pixel = TypeVar("Pixel", np.float32, np.uint8)
 
 FOREGROUND_SHARE = (
     1 / 3
@@ -87,7 +90,7 @@ class TrainingSet:
     def _sample(self, unit: int, g: np.random.Generator) -> tuple[FloatArray, LabelArray]:
         case, image, labels = self._unit(unit)
         offsets = _offsets(labels, self.view.size, g)
-        image = cut(image, self.view.size, offsets, fill=0.0)
+        image = cut(image, self.view.size, offsets, fill=0)
         labels = cut(labels[None], self.view.size, offsets, fill=self.ignore_index)[0]
         if self.augmentation.flip:
             for axis in prepared_axes(case.undo.orientation, self.symmetries):
@@ -140,8 +143,8 @@ def epoch_batches(
 
 
 def cut(
-    image: npt.NDArray[np.generic], size: Sequence[int], offsets: Sequence[int], *, fill: float
-) -> npt.NDArray[np.generic]:
+    image: npt.NDArray[Pixel], size: Sequence[int], offsets: Sequence[int], *, fill: int
+) -> npt.NDArray[Pixel]:
     """A window of an image, padded where it reaches outside.
 
     Args:

@@ -18,8 +18,9 @@ import workers
 from search_spaces.candidate import Candidate, from_json
 from workers.checkpoint import load_checkpoint, trained_weights
 from workers.contract import JSON, DataView
-from workers.data.dataset import Case, Dataset
-from workers.errors import ExportError
+from workers.data.dataset import Case, Dataset, open_dataset
+from workers.data.raw import raw_cases
+from workers.errors import DataError, ExportError
 from workers.evaluate import Evaluation, class_names, evaluate
 from workers.inference import Network, case_scores
 from workers.model_card import model_card
@@ -35,7 +36,6 @@ from workers.network_file import (
     save_onnx,
 )
 from workers.preprocessing import Prepared, fit, prepare
-from workers.sources.raw import raw_cases
 
 PROOF = "proof.json"
 CARD = "model_card.md"
@@ -66,14 +66,14 @@ class Trained:
     facts: JSON
 
 
-def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path) -> JSON:
+def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path | None) -> JSON:
     """Write an export and prove it; nothing is left where the proof fails.
 
     Args:
         trained: What to export.
         dataset: The ingested data set that it was trained on.
         folder: Where to; must not exist.
-        raw: Folder of the raw files that the data set was ingested from.
+        raw: Folder of the raw files that the data set was ingested from; None starts from the stored cases, and says so.
 
     Returns:
         The proof.
@@ -90,7 +90,7 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path) -> JS
         fitted=fit(candidate.preprocessing, manifest),
         view=trained.view,
         class_names=class_names(dataset),
-        colours=tuple(tuple(info.rgb) for info in manifest.classes),
+        colours=tuple(info.rgb for info in manifest.classes),
         channels=tuple(manifest.channels),
         ignore_index=manifest.ignore_index,
     )
@@ -103,7 +103,8 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path) -> JS
         (making / DESCRIPTION).write_text(_json(description.to_json()))
         network = build_network(description, weights)
         save_onnx(network, making, description)
-        cases = list(raw_cases(raw, dataset.ids(trained.split)))
+        ids = dataset.ids(trained.split)
+        cases = [dataset.case(id) for id in ids] if raw is None else list(raw_cases(raw, ids))
         check_same_cases(cases, dataset)
         evidence = prove(making, cases, split=trained.split, recorded=trained.metrics, trained=network)
         (making / CARD).write_text(model_card(description, trained.facts, evidence))
@@ -114,7 +115,12 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path) -> JS
             "facts": trained.facts,
             **evidence,
         }
-        proof["data"] = {"digest": dataset.digest, "name": manifest.name, "raw": str(raw.resolve())}
+        proof["data"] = {
+            "digest": dataset.digest,
+            "name": manifest.name,
+            "raw": None if raw is None else str(raw.resolve()),
+            "stored": dataset.location,
+        }
         proof["files"] = {name: _fingerprint(making / name) for name in SEALED}
         (making / PROOF).write_text(_json({**proof, "seal": seal(proof)}))
         making.rename(folder)
@@ -175,13 +181,19 @@ def verify(folder: Path, *, raw: Path | None = None) -> JSON:
 
     Raises:
         ExportError: Altered, or not what was recorded.
+        DataError: The raw files are not there.
     """
     proof = check_seal(folder)
-    source = raw or Path(proof["data"]["raw"])
-    if not source.exists():
-        raise ExportError(f"the raw files are not at {source}; name their folder with --raw.")
-    cases = raw_cases(source, tuple(proof["cases"]))
-    return prove(folder, cases, split=proof["split"], recorded=proof["recorded"])
+    ids, data = tuple(proof["cases"]), proof["data"]
+    source = raw or (None if data["raw"] is None else Path(data["raw"]))
+    if source is None:
+        dataset = open_dataset(data["stored"], digest=data["digest"])
+        evidence, cases = f"the stored data set {data['stored']}", [dataset.case(id) for id in ids]
+    elif source.is_dir():
+        evidence, cases = f"the raw files in {source}", list(raw_cases(source, ids))
+    else:
+        raise DataError(f"the raw files are not at {source}; name their folder with --raw.")
+    return {"evidence": evidence, **prove(folder, cases, split=proof["split"], recorded=proof["recorded"])}
 
 
 def check_seal(folder: Path) -> JSON:

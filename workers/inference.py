@@ -41,7 +41,7 @@ def case_scores(network: Network, image: FloatArray, view: DataView, *, num_clas
         planes = [image]
     shape = planes[0].shape[1:]
     starts = list(itertools.product(*(_starts(n, s) for n, s in zip(shape, view.size, strict=True))))
-    windows = np.stack([cut(plane, view.size, start, fill=0.0) for plane in planes for start in starts])
+    windows = np.stack([cut(plane, view.size, start, fill=0) for plane in planes for start in starts])
     outputs = _run(network, windows.astype(np.float32), view.batch)
     if len(starts) == 1:
         scores = np.stack([_back(window, starts[0], shape) for window in outputs])

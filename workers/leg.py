@@ -1,8 +1,140 @@
 """A leg: one candidate trained from epoch a to epoch b by one process. The page to read."""
 
-from workers.contract import JSON as JSON
-from workers.contract import DataView as DataView
-from workers.contract import EpochResult as EpochResult
-from workers.contract import Leg as Leg
-from workers.contract import LegResult as LegResult
-from workers.contract import Status as Status
+import importlib
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from search_spaces.candidate import Candidate, from_json
+from workers.batches import TrainingSet
+from workers.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
+from workers.contract import EpochResult, Leg, LegResult, Status
+from workers.data.dataset import Case, Dataset, open_dataset
+from workers.errors import DivergedError
+from workers.evaluate import class_names, evaluate, prepared_cases
+from workers.picture import save_picture
+from workers.preprocessing import Prepared, fit
+from workers.trainer import Trainer, build_trainer
+
+Report = Callable[[EpochResult], None]
+ShouldStop = Callable[[], bool]
+
+
+def run_leg(leg: Leg, report: Report, should_stop: ShouldStop) -> LegResult:
+    """Train one leg to its end and say how it ended. Nothing that happens inside escapes: it becomes a status.
+
+    Args:
+        leg: What to train.
+        report: Called after each epoch, once its checkpoint is committed.
+        should_stop: Asked after each epoch; True ends the leg early.
+    """
+    started = time.perf_counter()
+    epoch = leg.first_epoch
+    status: Status = "completed"
+    message = ""
+    try:
+        work = open_work(leg)
+        while epoch < leg.last_epoch:
+            report(run_epoch(work, epoch + 1))
+            epoch += 1
+            if epoch < leg.last_epoch and should_stop():
+                status, message = "stopped", f"asked to stop after epoch {epoch}"
+                break
+        save_picture(leg, work.dataset, work.trainer.network, work.scored)
+    except DivergedError as error:
+        status, message = "diverged", str(error)
+    except Exception as error:  # the border of a trial: the one place where everything is caught
+        status = "out_of_memory" if is_out_of_memory(error) else "failed"
+        message = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+    return LegResult(
+        leg.search, leg.trial, leg.fence, status, epoch, time.perf_counter() - started, time.time(), message
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a leg holds while it runs: the trainer at its first epoch, and the cases that are scored."""
+
+    leg: Leg
+    dataset: Dataset
+    trainer: Trainer
+    scored: list[tuple[Case, Prepared]]
+
+
+def open_work(leg: Leg) -> Work:
+    """Build data, network and optimiser of a leg, and load its checkpoint."""
+    torch.set_num_threads(leg.threads)
+    for plugin in leg.plugins:
+        importlib.import_module(plugin)
+    candidate = from_json(Candidate, leg.candidate)
+    dataset = open_dataset(leg.data.dataset, digest=leg.data.digest)
+    fitted = fit(candidate.preprocessing, dataset.manifest)
+    training = TrainingSet(
+        cases=tuple(prepared for _, prepared in prepared_cases(dataset, "train", fitted)),
+        view=leg.data,
+        augmentation=candidate.recipe.augmentation,
+        symmetries=dataset.symmetries,
+        ignore_index=dataset.manifest.ignore_index,
+        seed=leg.seed,
+    )
+    trainer = build_trainer(
+        candidate,
+        training,
+        in_channels=dataset.num_channels,
+        num_classes=dataset.num_classes,
+        max_epochs=leg.max_epochs,
+        device=leg.device,
+    )
+    if leg.checkpoint is not None:
+        tensors, _ = load_checkpoint(leg.checkpoint)
+        unpack(tensors, trainer.model, trainer.average, trainer.optimiser)
+    return Work(leg, dataset, trainer, prepared_cases(dataset, leg.split, fitted))
+
+
+def run_epoch(work: Work, epoch: int) -> EpochResult:
+    """Train one epoch, score it, commit its checkpoint."""
+    leg, trainer = work.leg, work.trainer
+    started = time.perf_counter()
+    loss = trainer.train_epoch(epoch, loader_workers=leg.loader_workers)
+    trained = time.perf_counter()
+    scores = evaluate(
+        trainer.network,
+        work.scored,
+        leg.data,
+        names=class_names(work.dataset),
+        ignore_index=work.dataset.manifest.ignore_index,
+    )
+    checkpoint = save_checkpoint(
+        leg.storage,
+        f"checkpoints/trial-{leg.trial:05d}/leg-{leg.fence:06d}/epoch-{epoch:04d}",
+        pack(trainer.model, trainer.average, trainer.optimiser),
+        {
+            "search": leg.search,
+            "trial": leg.trial,
+            "epoch": epoch,
+            "seed": leg.seed,
+            "candidate": leg.candidate,
+        },
+    )
+    return EpochResult(
+        search=leg.search,
+        trial=leg.trial,
+        fence=leg.fence,
+        epoch=epoch,
+        loss=loss,
+        metrics=scores.metrics,
+        seconds=time.perf_counter() - started,
+        train_seconds=trained - started,
+        at=time.time(),
+        checkpoint=checkpoint,
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that a device or the machine had too little memory."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)

@@ -3,9 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
-from search_spaces.profile import profile
-
 from search_spaces.candidate import digest, to_json
+from search_spaces.profile import profile
 from workers.contract import JSON
 
 if TYPE_CHECKING:
@@ -36,8 +35,10 @@ def model_card(description: "Description", facts: JSON, evidence: JSON) -> str:
         [
             f"# Segmentation network {digest(description.candidate)[:12]}",
             "",
-            (f"Classes: {', '.join(description.class_names)}. Input: {', '.join(description.channels)}, windows of "
-            f"{' x '.join(map(str, description.view.size))} ({description.view.view})."),
+            (
+                f"Classes: {', '.join(description.class_names)}. Input: {', '.join(description.channels)}, windows of "
+                f"{' x '.join(map(str, description.view.size))} ({description.view.view})."
+            ),
             "",
             "| fact | value |",
             "|---|---|",
@@ -53,9 +54,11 @@ def model_card(description: "Description", facts: JSON, evidence: JSON) -> str:
             *per_class,
             f"| mean (foreground Dice, all-class IoU) | {_score(scores.get('dice'))} | {_score(scores.get('miou'))} |",
             "",
-            ("Counts are summed over all cases; ignored pixels count nowhere. "
-            f"onnxruntime's outputs differ from torch's by at most {evidence['outputs']['difference']:.2g} "
-            f"where logits reach {evidence['outputs']['largest']:.3g}."),
+            (
+                "Counts are summed over all cases; ignored pixels count nowhere. "
+                f"onnxruntime's outputs differ from torch's by at most {evidence['outputs']['difference']:.2g} "
+                f"where logits reach {evidence['outputs']['largest']:.3g}."
+            ),
             "",
             "## Use",
             "",

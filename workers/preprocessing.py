@@ -231,7 +231,8 @@ def _resize(array: npt.NDArray[Any], shape: tuple[int, ...], *, order: int) -> n
     if array.shape[1:] == shape:
         return array
     factors = (1.0, *(new / old for new, old in zip(shape, array.shape[1:], strict=True)))
-    return cast(npt.NDArray[Any], ndimage.zoom(array, factors, order=order, mode="nearest", grid_mode=True))
+    zoom: Any = ndimage.zoom  # its stubs do not know arrays of any type
+    return cast(npt.NDArray[Any], zoom(array, factors, order=order, mode="nearest", grid_mode=True))
 
 
 def _normalise(image: FloatArray, fitted: Fitted) -> FloatArray:
@@ -239,17 +240,17 @@ def _normalise(image: FloatArray, fitted: Fitted) -> FloatArray:
     match fitted.choices.intensity:
         case ZScore(scope=scope):
             if scope == "training":
-                mean, std = np.float32(fitted.mean), np.float32(fitted.std)
+                mean, std = np.array(fitted.mean, np.float32), np.array(fitted.std, np.float32)
             else:
                 flat = image.reshape(image.shape[0], -1).astype(np.float64)
-                mean, std = np.float32(flat.mean(axis=1)), np.float32(flat.std(axis=1))
+                mean, std = flat.mean(axis=1).astype(np.float32), flat.std(axis=1).astype(np.float32)
             return cast(FloatArray, (image - mean[per_channel]) / np.maximum(std, 1e-6)[per_channel])
         case Percentile(low=low, high=high, scope=scope):
             if scope == "training":
-                lows, highs = np.float32(fitted.low), np.float32(fitted.high)
+                lows, highs = np.array(fitted.low, np.float32), np.array(fitted.high, np.float32)
             else:
-                flat = image.reshape(image.shape[0], -1)
-                lows, highs = np.float32(np.percentile(flat, [low, high], axis=1))
+                values = np.percentile(image.reshape(image.shape[0], -1), [low, high], axis=1)
+                lows, highs = values.astype(np.float32)
             return _to_unit(image, lows[per_channel], highs[per_channel])
         case Window(low=low, high=high):
             return _to_unit(image, np.float32(low), np.float32(high))

@@ -92,8 +92,8 @@ class Trainer:
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
-            for kept, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
-                kept.copy_(new)
+            for buffer, latest in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                buffer.copy_(latest)
 
 
 def build_trainer(

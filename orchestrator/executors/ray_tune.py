@@ -127,7 +127,9 @@ class RayTuneExecutor:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         if self.address is None and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # lives in this process and its children only
+            os.environ.setdefault(
+                "RAY_AUTH_TOKEN", secrets.token_hex(32)
+            )  # lives in this process and its children only
         self._folder = tempfile.mkdtemp(prefix="segsearch-ray-")
         import ray
 
@@ -144,10 +146,17 @@ class RayTuneExecutor:
                     namespace="segsearch",
                 )
             else:
-                ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, namespace="segsearch")
+                ray.init(
+                    address=self.address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    namespace="segsearch",
+                )
         except Exception as error:
-            raise ExecutorError(f"Ray could not be started ({error}); 'ray stop' ends a half-started one.") from error
-        self._hub = ray.remote(num_cpus=0, max_concurrency=10_000)(Hub).remote()
+            raise ExecutorError(
+                f"Ray could not be started ({error}); 'ray stop' ends a half-started one."
+            ) from error
+        self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=10_000).remote()
         ray.get(self._hub.ready.remote())
         self._fleet = threading.Thread(target=self._run_fleet, daemon=True, name="tune")
         self._fleet.start()
@@ -176,6 +185,7 @@ class Hub:
     def __init__(self) -> None:
         self.waiting: deque[Leg] = deque()
         self.opening: Counter[int] = Counter()
+        self.slots: dict[str, int] = {}
         self.idle: Counter[int] = Counter()
         self.running: dict[str, tuple[Leg, float, int]] = {}
         self.results: list[Any] = []
@@ -192,28 +202,32 @@ class Hub:
         self.waiting.append(leg)
         await self._notify()
 
-    async def wanted(self) -> int | None:
-        """Cores of a slot that should be opened now; 0 when the fleet is to end."""
+    async def wanted(self, capacity: float) -> int | None:
+        """Cores of a slot that should be opened now, on a cluster of ``capacity``; 0 when the fleet is to end."""
         if self.closed:
             return 0
+        taken = sum(self.slots.values()) + sum(cpus * count for cpus, count in self.opening.items())
         need = Counter(leg.threads for leg in self.waiting)
         for cpus, count in need.items():
-            if count > self.opening[cpus] + self.idle[cpus]:
+            if count > self.opening[cpus] + self.idle[cpus] and taken + cpus <= capacity:
                 self.opening[cpus] += 1
                 return cpus
         return None
 
-    async def take(self, slot: str, cpus: int, pid: int, *, first: bool) -> Leg | None | bool:
+    async def take(self, slot: str, cpus: int, pid: int, *, first: bool) -> Leg | bool | None:
         """The next leg of this shape; None to ask again; False to close the slot."""
         if first:
             await self.lost(slot)
-            self.opening[cpus] = max(0, self.opening[cpus] - 1)
+            if slot not in self.slots:  # else it was restarted in its place
+                self.opening[cpus] -= 1
+            self.slots[slot] = cpus
         self.idle[cpus] += 1
         try:
             async with self.changed:
                 end = time.monotonic() + IDLE_S
                 while (left := end - time.monotonic()) > 0:
                     if self.closed or (self.waiting and not any(leg.threads == cpus for leg in self.waiting)):
+                        self.slots.pop(slot, None)
                         return False
                     for leg in self.waiting:
                         if leg.threads == cpus:
@@ -243,8 +257,13 @@ class Hub:
             self.results.append(result)
             await self._notify()
 
+    async def ended(self, slot: str) -> None:
+        """A slot is gone for good."""
+        await self.lost(slot)
+        self.slots.pop(slot, None)
+
     async def lost(self, slot: str) -> None:
-        """A slot died; its leg, if it had one, is reported as lost."""
+        """A slot died and is started anew; its leg, if it had one, is reported as lost."""
         running = self.running.pop(slot, None)
         if running is not None:
             leg, since, _ = running
@@ -288,7 +307,7 @@ def run_fleet(hub: Any, run_leg: str, folder: str) -> None:
     """Tune's part: open slots as legs wait, restart those that die, until the hub is closed."""
     import ray
     from ray import tune
-    from ray.tune import Callback
+    from ray.tune.progress_reporter import TrialProgressCallback
     from ray.tune.search import Searcher
 
     class OpenSlots(Searcher):
@@ -297,24 +316,33 @@ def run_fleet(hub: Any, run_leg: str, folder: str) -> None:
         def __init__(self) -> None:
             super().__init__(metric="none", mode="max")
 
-        def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-            cpus = ray.get(hub.wanted.remote())
+        def suggest(self, trial_id: str) -> Any:
+            resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            cpus: Any = ray.get(hub.wanted.remote(resources.get("CPU", 0)))
             if cpus == 0:
                 return Searcher.FINISHED
             return None if cpus is None else {"slot": trial_id, "cpus": cpus}
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-            hub.lost.remote(trial_id)
+            hub.ended.remote(trial_id)
 
         def save(self, checkpoint_path: str) -> None: ...
 
         def restore(self, checkpoint_path: str) -> None: ...
 
-    class ReportLost(Callback):
+    class ReportLost(TrialProgressCallback):  # in the place of Tune's own, which prints each slot
         """Tells the hub at once when a slot died and is about to be restarted."""
 
         def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             hub.lost.remote(trial.trial_id)
+
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
+        ) -> None: ...
+
+        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None: ...
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None: ...
 
     def slot(config: dict[str, Any]) -> None:
         serve_slot(hub, config["slot"], config["cpus"], run_leg)
@@ -328,9 +356,11 @@ def run_fleet(hub: Any, run_leg: str, folder: str) -> None:
             storage_path=f"{folder}/tune",
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=-1),
-            callbacks=[ReportLost()],
+            callbacks=[ReportLost(metric=None)],
         ),
     )
+    for name in ("ray.tune", "ray.tune.execution.tune_controller", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a slot that died is told by the hub
     tuner.fit()
 
 
@@ -348,19 +378,25 @@ def serve_slot(hub: Any, slot: str, cpus: int, run_leg: str) -> None:
             return
         if leg is None:
             continue
-        stop = False
+        answers = [False]
 
-        def report(result: EpochResult) -> None:
-            nonlocal stop
-            stop = ray.get(hub.report.remote(slot, result))
+        def report(result: EpochResult, answers: list[bool] = answers) -> None:
+            answers[0] = ray.get(hub.report.remote(slot, result))
 
-        ray.get(hub.finish.remote(slot, work(leg, report, lambda: stop)))
+        ray.get(hub.finish.remote(slot, work(leg, report, lambda answers=answers: answers[0])))
 
 
 def _lost_result(lost: Lost) -> LegResult:
     leg = lost.leg
     return LegResult(
-        leg.search, leg.trial, leg.fence, "failed", leg.first_epoch, lost.seconds, time.time(), "slot lost: its process died"
+        leg.search,
+        leg.trial,
+        leg.fence,
+        "failed",
+        leg.first_epoch,
+        lost.seconds,
+        time.time(),
+        "slot lost: its process died",
     )
 
 

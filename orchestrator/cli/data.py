@@ -1,0 +1,97 @@
+"""``segsearch data``: make, look at and check data sets."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from orchestrator.cli.output import AsJson, print_json, print_table
+from workers.data.dataset import open_dataset
+from workers.data.ingest import ingest as ingest_folder
+from workers.data.verify import describe, verify_dataset
+from workers.errors import DataError
+
+app = typer.Typer(help="Data sets.", no_args_is_help=True)
+
+Location = Annotated[
+    str, typer.Argument(help="Folder or s3://bucket/prefix of a data set.", show_default=False)
+]
+
+
+@app.command()
+def ingest(
+    source: Annotated[Path, typer.Argument(help="Folder with images and labels.", show_default=False)],
+    dest: Annotated[str, typer.Argument(help="Folder or s3://bucket/prefix to write.", show_default=False)],
+    kind: Annotated[str | None, typer.Option("--source", help="Layout, where it is not recognised.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set; default the source's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a folder into Arrow shards with a manifest; nothing is published when anything is wrong.
+
+    Example: segsearch data ingest examples/data/hippocampus data/hippocampus
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {stage: bar.add_task(stage, total=None) for stage in ("check", "write")}
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            bar.update(tasks[stage], completed=done, total=total)
+
+        manifest = ingest_folder(source, dest, source=kind, name=name, on_progress=on_progress)
+    if as_json:
+        print_json(describe(open_dataset(dest)))
+        return
+    cases = ", ".join(f"{info.rows} {split}" for split, info in manifest.splits.items())
+    print(f"{manifest.name}: {cases} cases in {dest}, digest {manifest.digest[:12]}")
+    for note in manifest.notes:
+        print(f"  note: {note}")
+
+
+@app.command()
+def info(location: Location, as_json: AsJson = False) -> None:
+    """Classes, splits, sizes, statistics and licence of a data set.
+
+    Example: segsearch data info data/hippocampus
+    """
+    facts = describe(open_dataset(location))
+    if as_json:
+        print_json(facts)
+        return
+    tables = ("classes", "splits")
+    print_table(
+        f"data set {location}",
+        ("what", "value"),
+        [(key, text(v)) for key, v in facts.items() if key not in tables],
+    )
+    splits = [
+        (name, split["cases"], split["groups"], split["ignored_pixels"])
+        for name, split in facts["splits"].items()
+    ]
+    print_table("splits", ("split", "cases", "groups", "ignored pixels"), splits)
+    rows = [(c["index"], c["name"], *c["share"].values()) for c in facts["classes"]]
+    print_table("share of pixels", ("index", "class", *facts["splits"]), rows)
+
+
+@app.command()
+def verify(location: Location, as_json: AsJson = False) -> None:
+    """Read everything and compare it with the manifest; exit 2 where anything differs.
+
+    Example: segsearch data verify data/hippocampus
+    """
+    report = verify_dataset(location)
+    if not report.is_whole:
+        raise DataError(f"{location}: {len(report.problems)} problems", report.problems)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print(f"{location}: {report.cases} cases in {report.shards} shards, all as the manifest says.")
+
+
+def text(value: Any) -> str:
+    """A fact as text."""
+    if isinstance(value, list):
+        return ", ".join(text(item) for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,75 @@
+"""The command ``segsearch``: verbs, and the border at which errors become messages and exit codes.
+
+Exit codes: 0 done; 1 failed (a proof, a verification, a search that ended without a result); 2 bad input; 130 interrupted.
+"""
+
+import json
+import sys
+import warnings
+
+import click
+import typer
+
+from orchestrator.cli import data, results, runs, spaces
+from orchestrator.errors import OrchestratorError
+from orchestrator.yaml_document import DocumentError
+from search_spaces.errors import SpaceError
+from workers.errors import ExportError, WorkerError
+
+app = typer.Typer(
+    name="segsearch",
+    help="Search for the segmentation network, loss and recipe that suit your images and your limits.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+runs.add_to(app)
+results.add_to(app)
+app.add_typer(data.app, name="data")
+app.add_typer(spaces.space_app, name="space")
+app.add_typer(spaces.preset_app, name="preset")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit."""
+    warnings.filterwarnings("ignore")  # other people's deprecations are nothing to a user
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; its exit code."""
+    try:
+        result = app(arguments, standalone_mode=False)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        _say(arguments, ["interrupted; 'segsearch resume NAME' goes on where it stopped."])
+        return 130
+    except click.ClickException as error:
+        _say(arguments, [error.format_message()])
+        return 2
+    except DocumentError as error:
+        _say(arguments, error.lines())
+        return 2
+    except ExportError as error:
+        _say(arguments, [str(error)])
+        return 1
+    except (SpaceError, WorkerError) as error:
+        _say(arguments, str(error).splitlines())
+        return 2
+    except OrchestratorError as error:
+        _say(arguments, [str(error)])
+        return 2 if isinstance(error, ValueError) else 1
+    return result if isinstance(result, int) else 0
+
+
+def _say(arguments: list[str], lines: list[str]) -> None:
+    """Errors go to standard error: for people, or with ``--json`` for machines."""
+    if "--json" in arguments:
+        print(json.dumps({"errors": lines}), file=sys.stderr)
+        return
+    for line in lines:
+        print(f"error: {line}" if not line.startswith("  - ") else line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Commands that show, export, check and use what a search found."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator import verbs
+from orchestrator.cli.output import AsJson, console, print_json, print_table
+from orchestrator.places import DEFAULT_STORAGE
+
+Search = Annotated[str, typer.Argument(help="Name of the search.", show_default=False)]
+Storage = Annotated[str, typer.Option(help="Folder with the journal, where SEGSEARCH_JOURNAL is not set.")]
+ExportFolder = Annotated[Path, typer.Argument(help="Folder of an export.", show_default=False)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put these commands on the application."""
+    for command in (leaderboard, retrain, export, verify, predict, ui):
+        app.command()(command)
+
+
+def leaderboard(
+    name: Search,
+    top: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Trials of a search, best first, and its final comparison.
+
+    Example: segsearch leaderboard hippocampus --top 10
+    """
+    rows = verbs.leaderboard_rows(name, storage=storage)
+    result = verbs.result_of(name, storage=storage)
+    if as_json:
+        print_json({"trials": [asdict(row) for row in rows], "result": result})
+        return
+    print_trials(rows[:top], len(rows))
+    if result:
+        print_comparison(result)
+
+
+def retrain(
+    name: Search,
+    top: Annotated[int, typer.Option(min=1, max=100, help="How many of the best.")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; default those of the job.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Seeds of each.")] = 1,
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Train the best candidates of a search anew, at full length, with seeds.
+
+    Example: segsearch retrain hippocampus --top 1 --epochs 50 --seeds 3
+    """
+    rows = verbs.retrain(name, top=top, epochs=epochs, seeds=seeds, storage=storage)
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    else:
+        print_trials(rows, len(rows))
+
+
+def export(
+    name: Search,
+    trial: Annotated[
+        int | None, typer.Option(help="Trial; default the best retrained, else the best.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
+    raw: Annotated[Path | None, typer.Option(help="Folder of the raw files; default the job's.")] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Export a network and prove that the files are the trained network; exit 1 where the proof fails.
+
+    Example: segsearch export hippocampus --trial 3 --out best
+    """
+    folder = verbs.export_trial(name, trial=trial, out=out, raw=raw, storage=storage)
+    if as_json:
+        print_json({"export": str(folder)})
+    else:
+        print(f"exported and proved: {folder}")
+
+
+def verify(
+    folder: ExportFolder,
+    raw: Annotated[Path | None, typer.Option(help="Folder of the raw files; default where they lay.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove an export again: files unaltered, torch and onnxruntime agree, the recorded metric is met; else exit 1.
+
+    Example: segsearch verify runs/hippocampus/exports/trial-00021
+    """
+    from workers.export import verify as verify_export
+
+    proof = verify_export(folder, raw=raw)
+    if as_json:
+        print_json(proof)
+        return
+    outputs = proof["outputs"]
+    print(f"{folder}: unaltered; {outputs['cases']} {proof['split']} cases from {proof['evidence']}.")
+    print(
+        f"  torch and onnxruntime differ by at most {outputs['difference']:.3g}, logits reach {outputs['largest']:.3g}"
+    )
+    for metric in ("dice", "miou"):
+        if metric in proof["recorded"]:
+            again = {name: round(scores[metric], 6) for name, scores in proof["measured"].items()}
+            print(f"  {metric}: recorded {proof['recorded'][metric]:.6f}, measured again {again}")
+
+
+def predict(
+    folder: ExportFolder,
+    inputs: Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for label maps and overlays.", show_default=False)],
+    engine: Annotated[str, typer.Option(help="torch or onnx.")] = "torch",
+    as_json: AsJson = False,
+) -> None:
+    """Segment new files with an exported network; an altered export is refused.
+
+    Example: segsearch predict runs/hippocampus/exports/trial-00021 scan.nii.gz --out predictions
+    """
+    from workers.predict import predict as predict_files
+
+    if engine not in ("torch", "onnx"):
+        raise typer.BadParameter(f"--engine: expected torch or onnx, got {engine!r}.")
+    done = predict_files(folder, inputs, out, engine=engine)
+    if as_json:
+        print_json(
+            [
+                {"input": str(p.source), "labels": str(p.labels), "overlay": str(p.overlay), **p.shares}
+                for p in done
+            ]
+        )
+        return
+    names = list(done[0].shares)
+    print_table("predictions", ("labels", *names), [(str(p.labels), *p.shares.values()) for p in done])
+
+
+def ui(
+    storage: Storage = DEFAULT_STORAGE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on the loopback address.")] = 5000,
+) -> None:
+    """Publish what is missing, then serve the MLflow UI on loopback until Ctrl-C.
+
+    Example: segsearch ui --port 5000
+    """
+    from orchestrator.ui import serve
+
+    serve(storage, port=port, say=print)
+
+
+def print_trials(rows: list[Any], total: int) -> None:
+    """The leaderboard."""
+    columns = ("rank", "trial", "name", "purpose", "epochs", "value", "parameters", "worker-s", "status")
+    table = [
+        (
+            rank,
+            row.trial,
+            row.name,
+            row.purpose,
+            row.epoch,
+            row.value,
+            int(row.profile["parameters"]) if row.profile else None,
+            round(row.worker_seconds),
+            row.status,
+        )
+        for rank, row in enumerate(rows, 1)
+    ]
+    print_table(f"leaderboard ({len(rows)} of {total} trials)", columns, table)
+
+
+def print_comparison(result: dict[str, Any]) -> None:
+    """The final table: the winner beside the preset, on test cases, and which is better."""
+    entries = [("winner", result["winner"])] + ([("preset", result["preset"])] if "preset" in result else [])
+    labels = list(result["winner"]["test"])
+    rows = []
+    for kind, entry in entries:
+        cells = [
+            f"{entry['test'][k]['dice']:.4f} [{entry['test'][k]['low']:.4f}, {entry['test'][k]['high']:.4f}]"
+            for k in labels
+        ]
+        rows.append(
+            (
+                kind,
+                f"{entry['name']} (trial {entry['trial']})",
+                int(entry["parameters"]),
+                entry["epochs"],
+                *cells,
+            )
+        )
+    cases = result["winner"]["cases"]
+    title = f"Dice on {result['split']} ({cases} patients), with 95 % intervals over patients"
+    print_table(title, ("", "network", "parameters", "epochs", *labels), rows)
+    cost = f"search {result['search_worker_seconds']:.0f} + retraining {result['retrain_worker_seconds']:.0f}"
+    if "preset" in result:
+        cost += f" worker-seconds; the preset alone: {result['baseline_worker_seconds']:.0f}"
+    console().print(cost, highlight=False)
+    if "difference" in result:
+        console().print(
+            verdict(result["difference"], result["preset"]["name"]), highlight=False, soft_wrap=True
+        )
+
+
+def verdict(difference: dict[str, float], preset: str) -> str:
+    """Plainly which of the two is better, as far as these patients show."""
+    text = f"{difference['dice']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
+    if difference["low"] > 0:
+        return f"The winner is better than {preset}: {text} Dice."
+    if difference["high"] < 0:
+        return f"{preset} is better than the winner: {text} Dice."
+    return f"These patients show no difference between the winner and {preset}: {text} Dice."
+
+
+def print_result(name: str, result: dict[str, Any], storage: str) -> None:
+    """What a finished search prints: leaderboard, comparison, and the next lines to type."""
+    rows = verbs.leaderboard_rows(name, storage=storage)
+    print_trials(rows[:15], len(rows))
+    if result:
+        print_comparison(result)
+        print(f"\nbest network, exported and proved: {result['winner']['export']}")
+        print(f"  check it again:   segsearch verify {result['winner']['export']}")
+    option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
+    print(f"  compare all runs: segsearch ui{option}   (MLflow on http://127.0.0.1:5000)")

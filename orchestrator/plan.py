@@ -1,0 +1,241 @@
+"""A job bound to its data set, its space and this machine: every check that the file alone does not allow, all at once."""
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, TypeVar
+
+from orchestrator.engine.sampler import Sampler
+from orchestrator.engine.settings import Direction, EngineSettings, Scheduler
+from orchestrator.job import Job, JobError
+from orchestrator.places import absolute, search_folder
+from orchestrator.yaml_document import Document, Path, Problem
+from search_spaces.candidate import Candidate
+from search_spaces.errors import SpaceError
+from search_spaces.narrow import narrow
+from search_spaces.preset import preset_candidates
+from search_spaces.profile import profile
+from search_spaces.register import kinds, lookup, unknown_name
+from search_spaces.space import Space, load_space
+from workers.contract import DataView
+from workers.data.dataset import Dataset, open_dataset
+from workers.errors import WorkerError
+
+T = TypeVar("T")
+
+DEFAULT_SAMPLER = "tpe"  # what ``auto`` stands for: presets first, then TPE
+PROTOCOL = 1  # raised when the evaluator, splits or training code change what a result means
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a driver needs to run a job.
+
+    Attributes:
+        job: With absolute locations.
+        dataset: The open data set.
+        view: How legs read it.
+        settings: What the engine is told.
+        space: Narrowed by ``fix``.
+        against: The preset that the winner is compared with, or None.
+        storage: Location for checkpoints and pictures of this search.
+        threads: CPU threads of a slot.
+        device: Where legs run.
+    """
+
+    job: Job
+    dataset: Dataset
+    view: DataView
+    settings: EngineSettings
+    space: Space
+    against: tuple[str, Candidate] | None
+    storage: str
+    threads: int
+    device: Literal["cpu", "cuda"]
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What a result depends on besides candidate, data and seed."""
+        return {
+            "version": PROTOCOL,
+            "view": self.view.view,
+            "size": list(self.view.size),
+            "batch": self.view.batch,
+            "epoch_samples": self.view.epoch_samples,
+            "max_epochs": self.settings.scheduler.max_epochs,
+            "split": "validation",
+        }
+
+
+def make_plan(job: Job, document: Document | None = None) -> Plan:
+    """Check a job against its data set, space and machine.
+
+    Args:
+        job: From ``load_job``.
+        document: Where its values were written, for messages.
+
+    Raises:
+        JobError: With everything that is wrong.
+    """
+    return _Planner(job, document or Document("job")).plan()
+
+
+class _Planner:
+    """Collects problems while it resolves one part after another."""
+
+    def __init__(self, job: Job, document: Document) -> None:
+        self.job, self.document = job, document
+        self.problems: list[Problem] = []
+
+    def plan(self) -> Plan:
+        for index, plugin in enumerate(self.job.plugins):
+            self._try(("plugins", index), partial(importlib.import_module, plugin), ImportError)
+        dataset = self._try(("dataset",), lambda: open_dataset(absolute(self.job.dataset)), WorkerError)
+        view = None if dataset is None else self._view(dataset)
+        space = self._space()
+        sampler = self._sampler()
+        if dataset is not None:
+            self._objective(dataset)
+        slots = self._slots()
+        if self.problems or dataset is None or view is None or space is None or sampler is None:
+            raise JobError(self.document.source, self.problems)
+        settings = self._settings(dataset, view, space, sampler, slots)
+        against = self._against(space)
+        if self.problems:
+            raise JobError(self.document.source, self.problems)
+        job = replace(
+            self.job,
+            dataset=absolute(self.job.dataset),
+            storage=absolute(self.job.storage),
+            raw=None if self.job.raw is None else absolute(self.job.raw),
+        )
+        storage = search_folder(job.storage, job.name)
+        threads = job.resources.slot_cpus
+        return Plan(job, dataset, view, settings, space, against, storage, threads, "cpu")
+
+    def _settings(
+        self, dataset: Dataset, view: DataView, space: Space, sampler: Sampler, slots: int
+    ) -> EngineSettings:
+        job = self.job
+        direction: Direction = "maximize" if job.objectives.get("maximize") else "minimize"
+        scheduler = job.search.scheduler
+        return EngineSettings(
+            space=space,
+            objective=next(name for names in job.objectives.values() for name in names),
+            direction=direction,
+            sampler=sampler,
+            scheduler=Scheduler(
+                scheduler.kind, scheduler.max_epochs, scheduler.min_epochs, scheduler.reduction
+            ),
+            seed=job.search.seed,
+            trials=job.budget.trials,
+            slots=slots,
+            wall_s=job.budget.wall_s,
+            worker_hours=job.budget.worker_hours,
+            constraints={str(name): float(limit) for name, limit in job.constraints.items()},
+            presets=tuple(preset_candidates(space)) if job.search.presets else (),
+            gate=make_gate(dataset.num_channels, dataset.num_classes, view.size),
+        )
+
+    def _view(self, dataset: Dataset) -> DataView | None:
+        data = self.job.data
+        kind = data.view
+        if kind == "auto":
+            kind = "images" if dataset.ndim == 2 else "slices" if len(data.size) == 2 else "patches"
+        needed = {"images": (2, 2), "slices": (3, 2), "patches": (3, 3)}[kind]
+        if (dataset.ndim, len(data.size)) != needed:
+            allowed = "images of 2 sizes" if dataset.ndim == 2 else "slices of 2 sizes or patches of 3"
+            self._problem(
+                ("data", "view"),
+                f"{kind} with size {data.size} does not fit; this data set has {dataset.ndim} dimensions, "
+                f"so it is read as {allowed}.",
+            )
+            return None
+        for split in ("train", "validation"):
+            if not dataset.ids(split):
+                self._problem(("dataset",), f"its split {split!r} has no case; a search needs some.")
+        return DataView(
+            absolute(self.job.dataset), dataset.digest, kind, tuple(data.size), data.batch, data.epoch_samples
+        )
+
+    def _space(self) -> Space | None:
+        whole = self._try(("space",), lambda: load_space(self.job.space), SpaceError)
+        if whole is None:
+            return None
+        for path in self.job.fix:
+            self._try(("fix", path), partial(narrow, whole, {path: self.job.fix[path]}), SpaceError)
+        if self.problems:
+            return None
+        return self._try(("fix",), lambda: narrow(whole, self.job.fix), SpaceError)
+
+    def _sampler(self) -> Sampler | None:
+        name = self.job.search.sampler
+        known = ("auto", *kinds(Sampler))
+        if name not in known:
+            self._problem(("search", "sampler"), unknown_name("sampler", name, known))
+            return None
+        return lookup(Sampler, DEFAULT_SAMPLER if name == "auto" else name)()  # type: ignore[type-abstract]  # entries are concrete
+
+    def _objective(self, dataset: Dataset) -> None:
+        names = [info.name for info in dataset.manifest.classes]
+        known = ["dice", "miou", "accuracy", *(f"{m}/{name}" for m in ("dice", "iou") for name in names)]
+        for direction, metrics in self.job.objectives.items():
+            for index, metric in enumerate(metrics):
+                if metric not in known:
+                    self._problem(("objectives", direction, index), unknown_name("metric", metric, known))
+
+    def _slots(self) -> int:
+        resources = self.job.resources
+        cores = len(os.sched_getaffinity(0))
+        cpus = cores if resources.cpus == "auto" else resources.cpus
+        if isinstance(resources.gpus, int) and resources.gpus > 0:
+            self._problem(
+                ("resources", "gpus"), "this version trains on CPUs of this machine; set 0 or auto."
+            )
+        if cpus > cores:
+            self._problem(("resources", "cpus"), f"must be at most {cores}, the cores here; got {cpus}.")
+        if resources.slot_cpus > cpus:
+            self._problem(
+                ("resources", "slot_cpus"),
+                f"must be at most {cpus}, the cores used; got {resources.slot_cpus}.",
+            )
+        return max(1, cpus // resources.slot_cpus)
+
+    def _against(self, space: Space) -> tuple[str, Candidate] | None:
+        name = self.job.retrain.against
+        if name is None:
+            return None
+        known = dict(preset_candidates(space))
+        if name not in known:
+            self._problem(("retrain", "against"), unknown_name("preset of this space", name, known))
+            return None
+        return name, known[name]
+
+    def _try(self, path: Path, action: Callable[[], T], *errors: type[Exception]) -> T | None:
+        try:
+            return action()
+        except errors as error:
+            self._problem(path, str(error))
+            return None
+
+    def _problem(self, path: Path, message: str) -> None:
+        self.problems.append(self.document.problem(path, message))
+
+
+def make_gate(
+    in_channels: int, num_classes: int, size: tuple[int, ...]
+) -> Callable[[Candidate], Mapping[str, float] | str]:
+    """What is known of a candidate before training: its parameters and MACs, or why it cannot be built."""
+
+    def gate(candidate: Candidate) -> Mapping[str, float] | str:
+        try:
+            numbers = profile(
+                candidate.architecture, in_channels=in_channels, num_classes=num_classes, input_size=size
+            )
+        except SpaceError as error:
+            return str(error)
+        return {"parameters": float(numbers.parameters), "macs": float(numbers.macs)}
+
+    return gate

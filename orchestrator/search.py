@@ -1,0 +1,188 @@
+"""A search from its job to its last leg. The page to read.
+
+    job -> plan -> ask the engine -> journal its decision -> hand the leg out -> journal what comes back -> ask again
+
+Whatever the engine decides is in the journal before anything acts on it. So a driver may be killed between any two lines:
+the next one replays the events, hands the legs that were running out again, and goes on.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from orchestrator.driver import Driver
+from orchestrator.engine import events
+from orchestrator.engine.engine import Engine, Finished, LegOrder, Start, Wait
+from orchestrator.engine.events import Draft, Event, Purpose
+from orchestrator.engine.leaderboard import Row, leaderboard
+from orchestrator.executor import Executor, Result
+from orchestrator.journal import Journal, Leadership, Message
+from orchestrator.plan import Plan
+from workers.checkpoint import delete_checkpoint
+from workers.contract import EpochResult, Leg
+from workers.export import versions
+
+POLL_S = 0.5
+RENEW_S = 5.0
+
+Watch = Callable[[Event | None, Engine], None]
+"""Told each event, and None now and then while nothing happens."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A driver at work: the one leader of a search, its engine, and the executor that runs its legs."""
+
+    plan: Plan
+    journal: Journal
+    leadership: Leadership
+    engine: Engine
+    executor: Executor
+    watch: Watch
+    running: set[int] = field(default_factory=set)
+    renewed: float = 0.0
+
+    def record(self, drafts: Sequence[Draft], *, answered: Sequence[Message] = ()) -> None:
+        """Journal events, then let the engine and the watcher know them."""
+        if not drafts and not answered:
+            return
+        for event in self.journal.append(self.leadership, drafts, answered=answered):
+            self.engine.apply(event)
+            self.watch(event, self.engine)
+        self.renewed = time.monotonic()
+
+    def rows(self, purpose: Purpose) -> tuple[Row, ...]:
+        """Trials of a purpose, best first."""
+        return leaderboard(self.engine.state, self.plan.settings.direction, purpose=purpose)
+
+    def cost(self, purpose: Purpose) -> float:
+        """Worker-seconds that trials of a purpose took, lost work included."""
+        return self.engine.state.spent_s(time.time(), purpose)
+
+
+def create_search(plan: Plan, journal: Journal) -> None:
+    """Write the first event of a search.
+
+    Raises:
+        SearchExistsError: The name is taken.
+    """
+    opened = events.opened(
+        plan.job.to_json(),
+        plan.dataset.digest,
+        protocol=plan.protocol,
+        versions=versions(),
+        seed=plan.settings.seed,
+    )
+    journal.create(plan.job.name, [opened])
+
+
+@contextmanager
+def open_session(plan: Plan, journal: Journal, executor: Executor, watch: Watch) -> Iterator[Session]:
+    """Lead a search: replay its events and take over from whoever led it before.
+
+    Raises:
+        LedError: Another driver leads it.
+    """
+    driver = Driver.current()
+    leadership = journal.lead(plan.job.name, driver)
+    engine = Engine(plan.settings)
+    engine.replay(journal.read(plan.job.name))
+    session = Session(plan, journal, leadership, engine, executor, watch)
+    try:
+        session.record([events.leading(driver.to_json(), leadership.fence)])
+        yield session
+    finally:
+        journal.release(leadership)
+
+
+def drive(session: Session) -> None:
+    """Ask, hand out and take back until the engine has nothing more to run."""
+    while True:
+        _heed(session)
+        finished = _hand_out(session)
+        if finished and not session.running:
+            return
+        results = session.executor.poll(POLL_S)
+        for result in results:
+            _take(session, result)
+        if not results:
+            session.watch(None, session.engine)
+        if time.monotonic() - session.renewed > RENEW_S:
+            session.journal.renew(session.leadership)
+            session.renewed = time.monotonic()
+
+
+def _heed(session: Session) -> None:
+    """Answer what other processes asked of this search."""
+    messages = session.journal.inbox(session.plan.job.name)
+    drafts = [events.stop_requested(str(m.body.get("by", ""))) for m in messages if m.verb == "stop"]
+    session.record(drafts, answered=messages)
+
+
+def _hand_out(session: Session) -> bool:
+    """Start every leg that fits; True where the engine has no more for now and for ever."""
+    while True:
+        answer = session.engine.ask(time.time())
+        session.record(answer.drafts)
+        match answer.step:
+            case Start(order):
+                session.running.add(order.trial)
+                session.executor.start(leg_of(order, session.plan))
+            case Finished():
+                return True
+            case Wait() if not answer.drafts:
+                return False
+
+
+def _take(session: Session, result: Result) -> None:
+    """Journal a result; ask its leg to end, or remove the checkpoint that it makes superfluous."""
+    engine = session.engine
+    trial = engine.state.trials[result.trial]
+    before = trial.checkpoint
+    if isinstance(result, EpochResult):
+        reaction = engine.report(result, time.time())
+        session.record(reaction.drafts)
+        if reaction.stop:
+            session.executor.stop(result.trial)
+        if before is not None and trial.checkpoint == result.checkpoint:
+            delete_checkpoint(before)
+    else:
+        session.running.discard(result.trial)
+        session.record(engine.tell(result, time.time()))
+
+
+def leg_of(order: LegOrder, plan: Plan) -> Leg:
+    """The order of a leg as the worker needs it."""
+    return Leg(
+        search=plan.job.name,
+        trial=order.trial,
+        fence=order.fence,
+        candidate=order.candidate,
+        seed=order.seed,
+        first_epoch=order.first_epoch,
+        last_epoch=order.last_epoch,
+        max_epochs=order.max_epochs,
+        checkpoint=order.checkpoint,
+        data=plan.view,
+        storage=plan.storage,
+        threads=round(order.share * plan.threads),
+        device=plan.device,
+        loader_workers=plan.job.data.loader_workers,
+        plugins=tuple(plan.job.plugins),
+    )
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends a driver like Ctrl-C: legs are dropped, the search can be resumed."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,93 @@
+"""The MLflow UI for a storage folder, on loopback, with the settings that make it quick."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.journal import Journal
+from orchestrator.places import absolute, journal_url, tracking_uri
+from orchestrator.tracking import Publisher, analyze
+
+START_S = 90.0
+
+
+class UiError(OrchestratorError):
+    """The MLflow UI could not be started."""
+
+
+def serve(storage: str, *, port: int, say: Callable[[str], None]) -> None:
+    """Publish what is missing, start the UI, and wait until it ends or Ctrl-C.
+
+    Raises:
+        UiError: The port is taken, or the server does not answer.
+    """
+    uri = tracking_uri(storage)
+    publish_all(storage, uri, say)
+    if uri.startswith(("http://", "https://")):
+        say(f"MLflow runs at {uri}; open it in a browser.")
+        return
+    analyze(uri)
+    server = subprocess.Popen(command(storage, uri, port), env={**os.environ, **SETTINGS}, stdout=sys.stderr)
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}", server)
+        say(f"MLflow UI: http://127.0.0.1:{port}   (Ctrl-C ends it)")
+        server.wait()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+SETTINGS = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # five queue processes that a viewer does not need
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+
+
+def command(storage: str, uri: str, port: int) -> list[str]:
+    """The server's command line: loopback, one worker, artifacts from the storage folder."""
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
+    folder = absolute("runs" if "://" in storage else storage)
+    return [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        *options,
+        "--artifacts-destination",
+        f"{folder}/mlartifacts",
+    ]
+
+
+def publish_all(storage: str, uri: str, say: Callable[[str], None]) -> None:
+    """Publish every search of the journal as far as it is not."""
+    journal = Journal(journal_url(storage))
+    for name in journal.names():
+        count = Publisher(journal, name, uri).publish() if journal.leader(name) is None else 0
+        if count:
+            say(f"published {count} events of {name}")
+
+
+def wait_until_up(url: str, server: subprocess.Popen[bytes], *, limit_s: float = START_S) -> None:
+    """Wait until the server answers.
+
+    Raises:
+        UiError: It ended, or does not answer in time.
+    """
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise UiError(
+                f"the MLflow server ended at once (exit {server.returncode}); is the port of {url} taken? Try --port."
+            )
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise UiError(f"the MLflow server does not answer at {url} within {limit_s:.0f} s.")

@@ -1,0 +1,256 @@
+"""From a finished search to a winner: retrain the best, train a preset for the same cost, export, and score on test cases.
+
+Each step looks at the journal first and asks only for what is not there, so that it can be killed and resumed like a search.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.engine import events
+from orchestrator.engine.events import Event, Purpose
+from orchestrator.engine.leaderboard import Row
+from orchestrator.job import Retrain
+from orchestrator.journal import Journal
+from orchestrator.places import search_folder
+from orchestrator.plan import Plan
+from orchestrator.search import Session, drive
+from search_spaces.candidate import Candidate, from_json
+from workers.checkpoint import load_checkpoint, trained_weights
+from workers.contract import JSON
+from workers.evaluate import Evaluation, class_names, evaluate, prepared_cases
+from workers.export import Trained, export
+from workers.metrics import bootstrap_dice, dice_per_class, foreground
+from workers.network_file import Description, build_network
+from workers.preprocessing import fit
+from workers.seeding import derive_seed, generator
+
+PROBE_EPOCHS = 2  # of the preset on the whole machine: the second one tells what an epoch costs there
+RESULT = "result"
+
+
+def find_winner(session: Session) -> JSON | None:
+    """Retrain, compare, export; returns the result, or None where nothing can be retrained."""
+    plan = session.plan
+    known = notes(session.journal.read(plan.job.name), RESULT)
+    if known:
+        return known[-1]
+    if plan.job.retrain.top == 0 or session.engine.state.stop_requested:
+        return None
+    ask_retraining(session, plan.job.retrain)
+    drive(session)
+    if not _completed(session, "retrain"):
+        return None
+    if plan.against is not None:
+        _ask_baseline(session)
+    result = conclude(session)
+    session.record([events.noted(RESULT, result)])
+    return result
+
+
+def ask_retraining(session: Session, wish: Retrain) -> list[int]:
+    """Ask for the best candidates of the search to be trained anew; the trials. Asking twice changes nothing."""
+    plan, engine = session.plan, session.engine
+    best = [row for row in session.rows("search") if row.value is not None][: wish.top]
+    epochs = wish.epochs or plan.settings.scheduler.max_epochs
+    trials = []
+    for number in range(wish.seeds):
+        for row in best:
+            requested = engine.request(
+                from_json(Candidate, engine.state.trials[row.trial].candidate),
+                seed=derive_seed(plan.settings.seed, "retrain", number) % 2**31,
+                epochs=epochs,
+                purpose="retrain",
+                name=row.name,
+            )
+            session.record(requested.drafts)
+            trials.append(requested.trial)
+    return trials
+
+
+def _ask_baseline(session: Session) -> None:
+    """Train the preset on the whole machine for what search and retraining cost together."""
+    plan, engine = session.plan, session.engine
+    assert plan.against is not None
+    name, candidate = plan.against
+    whole = float(plan.settings.slots)
+    seed = derive_seed(plan.settings.seed, "baseline") % 2**31
+    probe = engine.request(
+        candidate, seed=seed, epochs=PROBE_EPOCHS, purpose="baseline", name=f"{name} (probe)", share=whole
+    )
+    session.record(probe.drafts)
+    drive(session)
+    if not any(row.name == name for row in session.rows("baseline")):
+        written = session.journal.read(plan.job.name)
+        epochs = [e.body["seconds"] for e in written if e.kind == "epoch" and e.body["trial"] == probe.trial]
+        if not epochs:
+            return
+        left = session.cost("search") + session.cost("retrain") - session.cost("baseline")
+        wanted = max(PROBE_EPOCHS + 1, math.floor(left / (whole * epochs[-1])))
+        requested = engine.request(
+            candidate, seed=seed, epochs=wanted, purpose="baseline", name=name, share=whole
+        )
+        session.record(requested.drafts)
+    drive(session)
+
+
+def _completed(session: Session, purpose: Purpose) -> list[Row]:
+    return [row for row in session.rows(purpose) if row.status == "completed"]
+
+
+def notes(written: Iterable[Event], kind: str) -> list[JSON]:
+    """What was noted under a kind, oldest first."""
+    return [dict(e.body["data"]) for e in written if e.kind == "noted" and e.body["kind"] == kind]
+
+
+def recorded_metrics(written: Iterable[Event], trial: int) -> dict[str, float]:
+    """Metrics of the last epoch of a trial."""
+    found: dict[str, float] = {}
+    for event in written:
+        if event.kind == "epoch" and event.body["trial"] == trial:
+            found = dict(event.body["metrics"])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A trained network and its counts on the test split."""
+
+    row: Row
+    test: Evaluation
+
+    @property
+    def dice(self) -> float:
+        """Mean foreground Dice of the test split."""
+        return self.test.metrics["dice"]
+
+
+def conclude(session: Session) -> JSON:
+    """Choose the winner by validation, export it, and compare it with the preset on test cases."""
+    plan = session.plan
+    by_candidate: dict[str, list[Row]] = {}
+    for row in _completed(session, "retrain"):
+        by_candidate.setdefault(row.digest, []).append(row)
+    better = max if plan.settings.direction == "maximize" else min
+    chosen = better(
+        by_candidate.values(), key=lambda rows: float(np.mean([row.value or 0.0 for row in rows]))
+    )
+    winner = better(chosen, key=lambda row: row.value or 0.0)
+    split = "test" if "test" in plan.dataset.manifest.splits else "validation"
+    scored = [Scored(row, score(session, row, split)) for row in chosen]
+    best = next(item for item in scored if item.row.trial == winner.trial)
+    folder = export_folder(plan.job.storage, plan.job.name, winner.trial)
+    if not folder.exists():
+        export_row(session.plan, session.journal, winner, folder)
+    result: JSON = {
+        "split": split,
+        "winner": _entry(session, best) | {"export": str(folder), "seeds": [item.dice for item in scored]},
+        "search_worker_seconds": session.cost("search"),
+        "retrain_worker_seconds": session.cost("retrain"),
+    }
+    baselines = [
+        row for row in _completed(session, "baseline") if plan.against and row.name == plan.against[0]
+    ]
+    if baselines:
+        other = Scored(baselines[-1], score(session, baselines[-1], split))
+        result["preset"] = _entry(session, other)
+        result["baseline_worker_seconds"] = session.cost("baseline")
+        result["difference"] = _difference(plan, best.test, other.test)
+    return result
+
+
+def export_folder(storage: str, search: str, trial: int) -> Path:
+    """Where the export of a trial goes by default."""
+    place = search_folder("runs" if "://" in storage else storage, search)
+    return Path(place) / "exports" / f"trial-{trial:05d}"
+
+
+def export_row(plan: Plan, journal: Journal, row: Row, folder: Path, *, raw: Path | None = None) -> JSON:
+    """Export a trial's network with its proof."""
+    written = journal.read(plan.job.name)
+    candidate = next(
+        e.body["candidate"] for e in written if e.kind == "asked" and e.body["trial"] == row.trial
+    )
+    assert row.checkpoint is not None
+    trained = Trained(
+        checkpoint=row.checkpoint,
+        candidate=candidate,
+        view=plan.view,
+        split="validation",
+        metrics=recorded_metrics(written, row.trial),
+        facts={
+            "search": plan.job.name,
+            "trial": row.trial,
+            "name": row.name,
+            "purpose": row.purpose,
+            "epochs": row.epoch,
+            "seed": row.seed,
+            "worker_seconds": round(row.worker_seconds, 1),
+        },
+    )
+    return export(trained, plan.dataset, folder, raw=raw or (Path(plan.job.raw) if plan.job.raw else None))
+
+
+def score(session: Session, row: Row, split: str) -> Evaluation:
+    """Counts of a trained trial on a split."""
+    plan = session.plan
+    candidate = from_json(Candidate, session.engine.state.trials[row.trial].candidate)
+    manifest = plan.dataset.manifest
+    fitted = fit(candidate.preprocessing, manifest)
+    description = Description(
+        candidate,
+        fitted,
+        plan.view,
+        class_names(plan.dataset),
+        (),
+        tuple(manifest.channels),
+        manifest.ignore_index,
+    )
+    assert row.checkpoint is not None
+    tensors, _ = load_checkpoint(row.checkpoint)
+    network = build_network(description, trained_weights(tensors))
+    pairs = prepared_cases(plan.dataset, split, fitted)
+    return evaluate(
+        network, pairs, plan.view, names=description.class_names, ignore_index=description.ignore_index
+    )
+
+
+def _entry(session: Session, scored: Scored) -> JSON:
+    """One row of the final table: test Dice per class and in the mean, each with its interval over patients."""
+    names = scored.test.class_names
+    rows = {}
+    for label, classes in [*((names[k], [k]) for k in foreground(names)), ("mean", foreground(names))]:
+        dice = dice_per_class(scored.test.counts.sum(axis=0))[classes].mean()
+        low, high = bootstrap_dice(
+            scored.test.counts, classes=classes, generator=generator(session.plan.settings.seed, "bootstrap")
+        )
+        rows[label] = {"dice": float(dice), "low": low, "high": high}
+    row = scored.row
+    return {
+        "trial": row.trial,
+        "name": row.name,
+        "digest": row.digest,
+        "candidate": session.engine.state.trials[row.trial].candidate,
+        "parameters": row.profile.get("parameters"),
+        "epochs": row.epoch,
+        "validation": row.value,
+        "test": rows,
+        "cases": len(scored.test.ids),
+    }
+
+
+def _difference(plan: Plan, winner: Evaluation, preset: Evaluation) -> JSON:
+    """Winner minus preset in mean foreground Dice, with the interval when the same patients are drawn for both."""
+    classes = foreground(winner.class_names)
+    draws = generator(plan.settings.seed, "bootstrap difference")
+    picks = draws.integers(0, len(winner.ids), size=(2000, len(winner.ids)))
+    values = [
+        float(np.nanmean(dice_per_class(winner.counts[p].sum(axis=0))[classes]))
+        - float(np.nanmean(dice_per_class(preset.counts[p].sum(axis=0))[classes]))
+        for p in picks
+    ]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return {"dice": winner.metrics["dice"] - preset.metrics["dice"], "low": float(low), "high": float(high)}
