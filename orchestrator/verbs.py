@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -219,6 +220,8 @@ def state_of(written: list[Event]) -> tuple[State, Direction]:
 
 
 def _lead(plan: Plan, journal: Journal, *, executor: ExecutorName, watch: Watch | None, track: bool) -> JSON:
+    if executor == "in-process":
+        plan = replace(plan, settings=replace(plan.settings, slots=1))
     with (
         interruptible(),
         _publishing(plan, journal, track=track),
@@ -243,10 +246,10 @@ def _executor(name: ExecutorName, plan: Plan) -> Iterator[Executor]:
 
         place = RayTuneExecutor(slots=plan.settings.slots, slot_cpus=plan.threads)
     else:
-        from orchestrator.executors.in_process import InProcess
+        from orchestrator.executors.in_process import InProcessExecutor
         from workers.leg import run_leg
 
-        place = InProcess(run_leg)
+        place = InProcessExecutor(run_leg)
     try:
         yield place
     finally:

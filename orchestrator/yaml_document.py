@@ -126,14 +126,16 @@ def _fatal(source: str, message: str) -> DocumentError:
 def _check_events(text: str, document: Document) -> None:
     nodes = depth = documents = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        mark: Any = event.start_mark
+        line, column = mark.line + 1, mark.column + 1
+        tag = getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             document.problems.append(
                 Problem(line, column, "", "anchors and aliases are not allowed; write the value out.")
             )
-        if getattr(event, "tag", None) is not None:
+        if tag is not None:
             document.problems.append(
-                Problem(line, column, "", f"tags are not allowed, got {event.tag!r}; remove it.")
+                Problem(line, column, "", f"tags are not allowed, got {tag!r}; remove it.")
             )
         if isinstance(event, yaml.NodeEvent):
             nodes += 1

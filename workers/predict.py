@@ -125,7 +125,7 @@ def _write(path: Path, case: Case, labels: LabelArray, out: Path, description: D
         header: Any = nib.nifti1.Nifti1Image.from_filename(path).header.copy()
         header.set_data_dtype(np.uint8)
         header.set_slope_inter(1, 0)
-        nib.nifti1.Nifti1Image(labels, case.affine, header).to_filename(target)  # type: ignore[no-untyped-call]
+        nib.nifti1.Nifti1Image(labels, case.affine, header).to_filename(target)
         depth = int((labels > 0).sum(axis=(0, 1)).argmax())
         image, shown = image[..., depth], labels[..., depth]
     else:

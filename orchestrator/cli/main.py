@@ -7,8 +7,8 @@ import json
 import sys
 import warnings
 
-import click
 import typer
+from typer._click.exceptions import ClickException  # typer carries its own click
 
 from orchestrator.cli import data, results, runs, spaces
 from orchestrator.errors import OrchestratorError
@@ -41,10 +41,10 @@ def run(arguments: list[str]) -> int:
     """Run a command; its exit code."""
     try:
         result = app(arguments, standalone_mode=False)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _say(arguments, ["interrupted; 'segsearch resume NAME' goes on where it stopped."])
         return 130
-    except click.ClickException as error:
+    except ClickException as error:
         _say(arguments, [error.format_message()])
         return 2
     except DocumentError as error:
