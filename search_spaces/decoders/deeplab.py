@@ -2,8 +2,10 @@
 
 Source: Chen et al. 2018, "Encoder-decoder with atrous separable convolution for semantic image segmentation",
     Figure 2, arXiv:1802.02611.
-Deviations: what follows the fusion is a cell instead of two 3-convolutions; the fine level is a choice
-    instead of stride 4; the skip decides how the two are joined (the paper concatenates).
+Deviations: what follows the fusion is a cell instead of two 3-convolutions; the fine level is a choice instead
+    of stride 4; the skip decides how the two are joined (the paper concatenates); where the context's width is
+    another than the decoder's, a pointwise convolution changes it before upsampling, which keeps the full-size
+    part cheap.
 """
 
 from dataclasses import dataclass
@@ -49,12 +51,13 @@ class _DeepLabModule(nn.Module):
         self.low_level = min(choice.low_level, len(levels.channels) - 2)
         low, deep = levels.channels[self.low_level], levels.channels[-1]
         self.reduce = layers.conv_block(low, choice.low_width, kernel=1)
-        self.skip = skip.build(layers, fine=choice.low_width, coarse=deep)
-        self.cell = choice.cell.build(layers, skip.out_channels(choice.low_width, deep), choice.width)
+        self.match = layers.projection(deep, choice.width)
+        self.skip = skip.build(layers, fine=choice.low_width, coarse=choice.width)
+        self.cell = choice.cell.build(layers, skip.out_channels(choice.low_width, choice.width), choice.width)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Features, finest first -> (N, width, *S_low)."""
         low = features[self.low_level]
-        deep = resize(features[-1], tuple(low.shape[2:]))  # (N, C_deep, *S_low)
+        deep = resize(self.match(features[-1]), tuple(low.shape[2:]))  # (N, width, *S_low)
         result: Tensor = self.cell(self.skip(self.reduce(low), deep))
         return result

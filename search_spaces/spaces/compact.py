@@ -1,6 +1,6 @@
 """``compact``: small encoder-decoders for laptops and small medical images, with their losses and recipes.
 
-Networks have about 20 thousand to 5 million parameters. ``small_unet`` and ``small_deeplabv3plus`` are points
+Networks have about 10 thousand to 4 million parameters. ``small_unet`` and ``small_deeplabv3plus`` are points
 of it. What it holds does not change once tables are recorded on it: a wider space gets a new name.
 """
 
@@ -35,6 +35,7 @@ from search_spaces.skips.none import NoSkip
 from search_spaces.skips.sum import Sum
 from search_spaces.space import Choice, Choose, Integer, Real
 
+WIDTHS = {1: Choice((8, 12, 16)), 2: Choice((8, 16, 24, 32))}  # by stem: full size costs four times as much
 NORMS: tuple[Norm, ...] = ("batch", "instance", "group")
 ACTIVATIONS: tuple[Activation, ...] = ("relu", "leaky_relu", "silu")
 DOWNSAMPLES: tuple[Literal["max_pool", "conv"], ...] = ("max_pool", "conv")
@@ -48,12 +49,13 @@ SKIPS: dict[str, Skip] = {"none": NoSkip(), "sum": Sum(), "concat": Concat()}
 
 def compact(choose: Choose) -> Candidate:
     """A small encoder-decoder, its loss, its recipe and the intensity rule of its images."""
+    stem = choose("architecture.encoder.stem", Choice((2, 1)))
     encoder = Cells(
-        cell=_cell(choose, "architecture.encoder.cell", most=3),
-        width=choose("architecture.encoder.width", Choice((8, 16, 24, 32))),
+        cell=_cell(choose, "architecture.encoder.cell", most=3, kinds=("conv", "separable", "inverted")),
+        width=choose("architecture.encoder.width", WIDTHS[stem]),
         widest=choose("architecture.encoder.widest", Choice((64, 128, 256))),
         stages=choose("architecture.encoder.stages", Integer(3, 5)),
-        stem=choose("architecture.encoder.stem", Choice((1, 2))),
+        stem=stem,
         downsample=choose("architecture.encoder.downsample", Choice(DOWNSAMPLES)),
     )
     architecture = Architecture(
@@ -69,12 +71,12 @@ def compact(choose: Choose) -> Candidate:
     )
 
 
-def _cell(choose: Choose, path: str, *, most: int) -> Cell:
+def _cell(choose: Choose, path: str, *, most: int, kinds: tuple[str, ...]) -> Cell:
     length = choose(f"{path}.nodes.length", Integer(1, most))
     nodes = []
     for place in range(length):
         inputs = choose(f"{path}.nodes.{place}.inputs", Choice(_sources(place)))
-        nodes.append(Node(_operation(choose, f"{path}.nodes.{place}.operation"), inputs))
+        nodes.append(Node(_operation(choose, f"{path}.nodes.{place}.operation", kinds), inputs))
     return Cell(tuple(nodes), residual=choose(f"{path}.residual", Choice((False, True))))
 
 
@@ -84,8 +86,8 @@ def _sources(place: int) -> tuple[tuple[int, ...], ...]:
     return single + tuple(combinations(range(place + 1), 2))
 
 
-def _operation(choose: Choose, path: str) -> Operation:
-    kind = choose(f"{path}.kind", Choice(("conv", "separable", "inverted")))
+def _operation(choose: Choose, path: str, kinds: tuple[str, ...]) -> Operation:
+    kind = choose(f"{path}.kind", Choice(kinds))
     if kind == "conv":
         return Conv(kernel=3, rate=choose(f"{path}.rate", Choice((1, 2))))
     kernel = choose(f"{path}.kernel", Choice((3, 5)))
@@ -106,7 +108,7 @@ def _context(choose: Choose, path: str) -> Context:
 
 def _decoder(choose: Choose, path: str) -> Decoder:
     kind = choose(f"{path}.kind", Choice(("unet", "deeplab")))
-    cell = _cell(choose, f"{path}.cell", most=2)
+    cell = _cell(choose, f"{path}.cell", most=2, kinds=("conv", "separable"))
     if kind == "unet":
         return UNetDecoder(cell, upsample=choose(f"{path}.upsample", Choice(UPSAMPLES)))
     return DeepLabDecoder(

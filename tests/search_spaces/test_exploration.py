@@ -61,7 +61,7 @@ def test_size_is_the_number_of_traces() -> None:
 
 
 def test_size_of_compact_is_recorded() -> None:
-    assert size(COMPACT, real_values=1) == 107_082_163_217_203_200_000
+    assert size(COMPACT, real_values=1) == 34_456_276_712_632_320_000
 
 
 def test_paths_lists_conditional_ones_with_all_their_domains() -> None:

@@ -113,7 +113,7 @@ def test_profile_counts_what_is_built(seed: int, ndim: int) -> None:
 
 def test_macs_of_unet_by_hand() -> None:
     """Two-level U-Net of one channel-doubling on 8x8: each line is output pixels x inputs x outputs x taps."""
-    encoder = replace(UNET.encoder, width=4, widest=8, stages=2)  # type: ignore[call-arg]
+    encoder = replace(UNET.encoder, width=4, widest=8, stages=2, stem=1)  # type: ignore[call-arg]
     macs = (
         64 * (1 * 4 * 9 + 4 * 4 * 9)  # first level
         + 16 * (4 * 8 * 9 + 8 * 8 * 9)  # second level
@@ -121,4 +121,6 @@ def test_macs_of_unet_by_hand() -> None:
         + 64 * (8 * 4 * 9 + 4 * 4 * 9)  # decoder level
         + 64 * (4 * 3)  # head
     )
-    assert profile(replace(UNET, encoder=encoder), 1, 3, (8, 8)).macs == macs
+    decoder = replace(UNET.decoder, upsample="transposed")  # type: ignore[call-arg]
+    architecture = replace(UNET, encoder=encoder, decoder=decoder)
+    assert profile(architecture, 1, 3, (8, 8)).macs == macs
