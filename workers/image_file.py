@@ -3,6 +3,8 @@
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,14 @@ MAX_PIXELS = (
 _IMAGE_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
 _MASK_MODES = ("L", "P", "1", "I;16", "I")
 _EXIF_ORIENTATION = 0x0112
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow's decoders raise
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    struct.error,
+)  # what Pillow's decoders raise
 
 
 def is_image(path: Path) -> bool:
@@ -60,7 +69,7 @@ def decode_image(data: bytes, *, where: str) -> Array:
         )
     mode = picture.mode
     pixels = np.asarray(_loaded(picture, where), dtype=_IMAGE_TYPES[mode])
-    if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
+    if _is_turned(picture):
         raise DataError(
             f"{where}: turned by its EXIF tag, which its mask does not follow; save it upright without the tag."
         )
@@ -93,26 +102,44 @@ def codec_of(data: bytes) -> str:
 
 def _opened(data: bytes, where: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _quiet():
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            frames = getattr(picture, "n_frames", 1)
     except Image.DecompressionBombError:
         raise DataError(_too_large(where)) from None
     except _DAMAGED:
         raise DataError(f"{where}: not a PNG, JPEG or TIFF picture; replace or remove it.") from None
     if picture.width * picture.height > MAX_PIXELS:
         raise DataError(_too_large(where))
-    if getattr(picture, "n_frames", 1) != 1:
-        raise DataError(f"{where}: holds {picture.n_frames} frames; allowed is one; split it first.")  # type: ignore[attr-defined]  # set by Pillow's multi-frame plugins
+    if frames != 1:
+        raise DataError(f"{where}: holds {frames} frames; allowed is one; split it first.")
     return picture
 
 
 def _loaded(picture: Image.Image, where: str) -> Image.Image:
     try:
-        picture.load()
+        with _quiet():
+            picture.load()
     except _DAMAGED as error:
         raise DataError(f"{where}: cannot be decoded ({error}); replace it.") from None
     return picture
+
+
+def _is_turned(picture: Image.Image) -> bool:
+    try:
+        with _quiet():
+            return bool(picture.getexif().get(_EXIF_ORIENTATION, 1) != 1)
+    except _DAMAGED:
+        return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow warns of odd tags, which say nothing about pixels, and of sizes that ``MAX_PIXELS`` refuses itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def _too_large(where: str) -> str:

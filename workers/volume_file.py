@@ -1,5 +1,6 @@
 """Volumes in NIfTI files: voxels, spacing and affine, nothing guessed."""
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from workers.errors import DataError
 Array = npt.NDArray[Any]
 
 SUFFIXES = (".nii.gz", ".nii")
+MAX_BYTES = 2**31  # as the header declares it; a larger volume has to be cut before
 _STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 _DAMAGED = (  # what nibabel and the decompressor below it raise
     OSError,
     EOFError,
     ValueError,
+    OverflowError,
     zlib.error,
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
@@ -61,10 +64,15 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
     where = where or str(path)
     try:
         image = nib.nifti1.Nifti1Image.from_filename(path)
-        values = np.asanyarray(image.dataobj)
-        zooms = image.header.get_zooms()  # type: ignore[no-untyped-call]
+        declared = math.prod(image.shape) * image.get_data_dtype().itemsize
+        values = np.asanyarray(image.dataobj) if declared <= MAX_BYTES else np.empty(0)
+        zooms = image.header.get_zooms()
     except _DAMAGED as error:
         raise DataError(f"{where}: cannot be read as NIfTI ({error}); replace it.") from None
+    if declared > MAX_BYTES:
+        raise DataError(
+            f"{where}: {declared:,} bytes of voxels; the limit for one case is {MAX_BYTES:,}; cut it first."
+        )
     if values.ndim not in (3, 4) or 0 in values.shape:
         raise DataError(
             f"{where}: of shape {values.shape}; allowed is (X, Y, Z), or (X, Y, Z, C) with channels; convert it first."

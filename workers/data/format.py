@@ -5,7 +5,7 @@ zstd block by block; the Arrow file itself stays uncompressed, so that a row can
 
 Source: reference/data.md 3.2. Deviations: labels are always ``raw+zstd``, pictures' too: their hash then depends on the
 labels and not on who compressed them, and no picture decoder runs for them. A volume is one row whatever its size
-(up to ``MAX_CASE_BYTES``); bricks belong to a later version.
+(up to ``workers.volume_file.MAX_BYTES``); bricks belong to a later version.
 """
 
 import hashlib
@@ -27,7 +27,6 @@ Array = npt.NDArray[Any]
 FORMAT = "segsearch-shard"
 CODECS = ("jpeg", "png", "raw", "raw+zstd")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
-MAX_CASE_BYTES = 2**31  # of the raw image; a larger volume has to be cut before
 ZSTD_LEVEL = 3
 
 _NAME = pa.dictionary(pa.int8(), pa.string())

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workers.data.format import DTYPES, MAX_CASE_BYTES, Row, digest_line, encode_row
+from workers.data.format import DTYPES, Row, digest_line, encode_row
 from workers.data.manifest import IGNORE_INDEX, SPLITS, ClassInfo, dataset_digest
 from workers.data.statistics import IntensityMeter, SplitMeter
 from workers.errors import DataError
@@ -139,10 +139,6 @@ class Survey:
         where, image = shown(sample.image), raw.image
         if image.ndim != len(self._plan.axes) + 1:
             return [f"{where}: {image.ndim - 1} spatial axes; this source has {len(self._plan.axes)}"]
-        if image.nbytes > MAX_CASE_BYTES:
-            return [
-                f"{where}: {image.nbytes:,} bytes; the limit for one case is {MAX_CASE_BYTES:,}; cut it first"
-            ]
         assert image.dtype.name in DTYPES, image.dtype
         if self._channels is None:
             self._channels = image.shape[0]
