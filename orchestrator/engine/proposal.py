@@ -121,7 +121,7 @@ def _judge(
     for limit, allowed in settings.constraints.items():
         value = profile[limit]
         if value > allowed:
-            message = f"{limit} {value:,g} is above the job's limit of {allowed:,g}"
+            message = f"{limit} {value:,.12g} is above the job's limit of {allowed:,.12g}"
             return turn_down("constraint", message, limit=limit, value=value, allowed=allowed)
     return Accepted(candidate, name, key, trace, source, dict(profile))
 

@@ -5,7 +5,7 @@ trials that reached it, as they arrive.
 
 A young network often scores the same as an empty prediction, whatever it becomes later: on hippocampus slices 9 of 26
 trials had Dice 0.000 after one epoch, and one of those reached 0.813 after nine. So a score on the *floor* is silence,
-not a verdict. The floor is learned: it is where at least two trials lie together at the very bottom of all scores. A
+not a verdict. The floor is learned: it is where at least three trials lie together at the very bottom of all scores. A
 trial on it is never promoted for its score, and goes on unjudged from the lowest rung as long as that rung is *blind*:
 too few trials are above the floor to rank, or those that went on unjudged before have risen often enough. From a higher
 rung a trial that is still on the floor goes on only when nothing better is left to do and that rung cannot rank either.
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from orchestrator.engine.settings import Scheduler
 from orchestrator.engine.state import Trial
 
-TOUCHING = 0.02  # of the range of all scores: nearer to the lowest one than this is on the floor
-LUMP = 2  # trials that make a floor
+TOUCHING = 0.01  # of the range of all scores: nearer to the lowest one than this is on the floor
+LUMP = 3  # trials that make a floor
 
 
 @dataclass(frozen=True, slots=True)

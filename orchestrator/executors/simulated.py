@@ -33,6 +33,7 @@ class _Playing:
     recording: Recording
     begun: float
     epoch: int
+    reported: float
     stopping: bool = False
 
 
@@ -69,10 +70,14 @@ class SimulatedExecutor:
         self._fill()
 
     def stop(self, trial: int) -> None:
-        """Let the leg of a trial end after its epoch."""
+        """Let the leg of a trial end after its epoch: at once, where it has just reported one."""
         for playing in self._playing.values():
             if playing.leg.trial == trial:
                 playing.stopping = True
+                if playing.reported == self.now:
+                    self._due = [due for due in self._due if due[2] != playing.leg.fence]
+                    heapq.heapify(self._due)
+                    self._schedule(playing)
 
     def poll(self, timeout_s: float) -> list[Result]:
         """Pass to the next result within the timeout, and give it back; or pass the timeout."""
@@ -86,7 +91,7 @@ class SimulatedExecutor:
             del self._playing[fence]
             self._fill()
         else:
-            playing.epoch = result.epoch
+            playing.epoch, playing.reported = result.epoch, self.now
             self._schedule(playing)
         return [result]
 
@@ -102,7 +107,7 @@ class SimulatedExecutor:
             if taken and taken + self._queued[0].threads > self._slots:
                 return
             leg = self._queued.pop(0)
-            playing = _Playing(leg, self._recording(leg), self.now, leg.first_epoch)
+            playing = _Playing(leg, self._recording(leg), self.now, leg.first_epoch, -1.0)
             self._playing[leg.fence] = playing
             self._schedule(playing, extra_s=playing.recording.startup_s)
 

@@ -10,6 +10,7 @@ Deviations: the parameter's name carries the digest of its domain, as the domain
 """
 
 import functools
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.engine.sampler import History, Observation, Sampler
 from search_spaces.candidate import Candidate
-from search_spaces.domain import Choice, Domain, Integer, Real, Scalar, quantise
+from search_spaces.domain import Choice, Domain, Integer, Real, quantise
 from search_spaces.register import entry
 from search_spaces.space import Space, Trace, domains_of, sample, trace_of
 
@@ -91,7 +92,7 @@ def suggest(space: Space, trial: optuna.Trial) -> Candidate:
 
 def parameter_name(path: str, domain: Domain[Any]) -> str:
     """Optuna's name of a decision: at one path, each domain is a parameter of its own."""
-    return f"{path}@{_digest(domain)}"
+    return f"{path}@{domain.digest[:8]}"
 
 
 def study_trials(space: Space, history: History, *, rung: int) -> list[FrozenTrial]:
@@ -111,7 +112,7 @@ def study_trials(space: Space, history: History, *, rung: int) -> list[FrozenTri
 
 
 def _trial(space: Space, observation: Observation, state: TrialState, score: float | None) -> FrozenTrial:
-    params, distributions = _parameters(space, tuple(observation.trace.items()))
+    params, distributions = _parameters(space, json.dumps(observation.trace))
     return create_trial(
         state=state,
         value=score,
@@ -122,23 +123,18 @@ def _trial(space: Space, observation: Observation, state: TrialState, score: flo
 
 
 @functools.lru_cache(maxsize=20_000)
-def _parameters(
-    space: Space, trace: tuple[tuple[str, Scalar], ...]
-) -> tuple[Mapping[str, Any], Mapping[str, BaseDistribution]]:
-    """What Optuna calls a trace; a trace never changes, so each is worked out once."""
-    values: Trace = dict(trace)
+def _parameters(space: Space, trace: str) -> tuple[Mapping[str, Any], Mapping[str, BaseDistribution]]:
+    """What Optuna calls a trace; a trace never changes, so each is worked out once.
+
+    The key is the JSON text, as the values themselves would let True stand for 1.
+    """
+    values: Trace = json.loads(trace)
     domains = domains_of(space, values)
     names = {path: parameter_name(path, domain) for path, domain in domains.items()}
     params = {names[path]: values[path] for path in domains}
     return params, {names[path]: _distribution(domain) for path, domain in domains.items()}
 
 
-@functools.cache
-def _digest(domain: Domain[Any]) -> str:
-    return domain.digest[:8]
-
-
-@functools.cache
 def _distribution(domain: Domain[Any]) -> BaseDistribution:
     match domain:
         case Choice():

@@ -1,0 +1,254 @@
+"""Laws of the engine, driven in virtual time."""
+
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator.engine.engine import Engine, Finished, Start, Wait
+from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.settings import Scheduler
+from orchestrator.executors.simulated import Recording
+from search_spaces.candidate import Candidate
+from search_spaces.errors import SpaceError
+from workers.contract import EpochResult, LegResult
+
+
+def kinds(driver: SimpleNamespace) -> Counter[str]:
+    return Counter(event.kind for event in driver.log.events)
+
+
+def test_a_search_ends_with_every_trial_judged(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(toys.settings())
+    assert driver.run() == "trials"
+    trials = driver.engine.state.trials
+    assert len(trials) == 12
+    assert {trial.verdict for trial in trials} == {"completed", "stopped"}
+    assert kinds(driver)["finished"] == 1
+    rows = leaderboard(driver.engine.state, "maximize")
+    assert rows[0].epoch == 9 and rows[0].status == "completed"
+    assert [row.value for row in rows] == sorted((row.value for row in rows), reverse=True)
+
+
+def test_asha_trains_less_than_training_all(toys: SimpleNamespace) -> None:
+    few = toys.Driver(toys.settings())
+    full = toys.Driver(toys.settings(scheduler=Scheduler("none", max_epochs=9)))
+    few.run()
+    full.run()
+    assert kinds(full)["epoch"] == 12 * 9
+    assert kinds(few)["epoch"] < 12 * 9 / 2
+    # Unconditional on the scheduler, the sampler's draws are the same; so is the best of them.
+    assert {trial.digest for trial in few.engine.state.trials} == {
+        trial.digest for trial in full.engine.state.trials
+    }
+
+
+def test_asking_changes_nothing(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(toys.settings())
+    driver.engine.replay(driver.log.events)
+    first = driver.engine.ask(0.0)
+    assert isinstance(first.step, Start)
+    assert driver.engine.ask(0.0) == first
+
+
+def test_nothing_is_trained_twice_and_a_small_space_ends(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(
+        toys.settings(space=toys.finite, trials=60, scheduler=Scheduler("none", max_epochs=1))
+    )
+    assert driver.run() == "exhausted"
+    trials = driver.engine.state.trials
+    assert len({trial.digest for trial in trials}) == len(trials) == 6
+    assert driver.engine.state.rejections["duplicate"] >= 200
+
+
+def test_limits_are_kept_before_any_worker_and_counted(toys: SimpleNamespace) -> None:
+    def gate(candidate: Candidate) -> dict[str, float] | str:
+        if candidate.recipe.learning_rate > 5e-2:
+            return "too hot to build"
+        return {"parameters": 1e6 if candidate.recipe.optimiser == "sgd" else 1e5}
+
+    driver = toys.Driver(toys.settings(gate=gate, constraints={"parameters": 5e5}))
+    driver.run()
+    state = driver.engine.state
+    assert len(state.trials) == 12
+    assert all(trial.profile == {"parameters": 1e5} for trial in state.trials)
+    turned_down = [event.body for event in driver.log.events if event.kind == "rejected"]
+    assert (
+        state.rejections["constraint:parameters"] == sum(b["reason"] == "constraint" for b in turned_down) > 0
+    )
+    assert state.rejections["unbuildable"] > 0
+    example = next(body for body in turned_down if body["reason"] == "constraint")
+    assert (example["value"], example["allowed"]) == (1e6, 5e5)
+    assert example["message"] == "parameters 1,000,000 is above the job's limit of 500,000"
+
+
+def test_a_space_wholly_beyond_the_limits_ends(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(toys.settings(gate=lambda _: {"parameters": 2.0}, constraints={"parameters": 1.0}))
+    assert driver.run() == "exhausted"
+    assert not driver.engine.state.trials
+
+
+def test_presets_come_first_and_one_beyond_a_limit_is_listed(toys: SimpleNamespace) -> None:
+    small = replace(
+        toys.base, recipe=replace(toys.base.recipe, optimiser="adamw", learning_rate=0.01, weight_decay=0.01)
+    )
+    small = replace(small, recipe=replace(small.recipe, augmentation=type(small.recipe.augmentation)()))
+    large = replace(small, recipe=replace(small.recipe, learning_rate=0.09))
+    driver = toys.Driver(
+        toys.settings(
+            presets=(("large", large), ("small", small)),
+            gate=lambda c: {"parameters": 9.0 if c.recipe.learning_rate == 0.09 else 1.0},
+            constraints={"parameters": 5.0},
+        )
+    )
+    driver.run()
+    bodies = [event.body for event in driver.log.events if event.kind in ("asked", "rejected")]
+    assert [(body["name"], body["source"]) for body in bodies[:2]] == [
+        ("large", "preset"),
+        ("small", "preset"),
+    ]
+    assert bodies[0]["reason"] == "constraint"
+    assert len(driver.engine.state.trials) == 12
+
+
+def test_a_failing_trial_is_tried_three_times(toys: SimpleNamespace) -> None:
+    broken = Recording((), (), startup_s=1.0, breaks="failed")
+    driver = toys.Driver(toys.settings(trials=1), curve=lambda _: broken)
+    driver.run()
+    [trial] = driver.engine.state.trials
+    assert trial.verdict == "failed" and trial.message == "recorded as failed"
+    assert len(driver.started) == 3
+    assert trial.cost.lost == 3.0 and trial.cost.work == 0.0
+
+
+def test_a_trial_that_advances_between_failures_goes_on(toys: SimpleNamespace) -> None:
+    attempts = iter(range(100))
+
+    def curve(candidate: Candidate) -> Recording:
+        whole = toys.rising(candidate)
+        reach = min(9, 1 + next(attempts))  # each attempt gets one epoch further, then breaks
+        return replace(whole, metrics=whole.metrics[:reach], seconds=whole.seconds[:reach], breaks="failed")
+
+    driver = toys.Driver(toys.settings(trials=1, scheduler=Scheduler("none", max_epochs=9)), curve=curve)
+    driver.run()
+    assert driver.engine.state.trials[0].verdict == "completed"
+    assert len(driver.started) == 9
+
+
+@pytest.mark.parametrize(("status", "legs"), [("out_of_memory", 2), ("diverged", 1)])
+def test_memory_is_tried_once_more_and_divergence_not(toys: SimpleNamespace, status: str, legs: int) -> None:
+    def curve(candidate: Candidate) -> Recording:
+        return replace(toys.rising(candidate), metrics=({"dice": 0.1},), seconds=(2.0,), breaks=status)
+
+    driver = toys.Driver(toys.settings(trials=1, scheduler=Scheduler("none", max_epochs=9)), curve=curve)
+    driver.run()
+    [trial] = driver.engine.state.trials
+    assert trial.verdict == status and trial.epoch == 1 and trial.value == 0.1
+    assert len(driver.started) == legs
+    assert driver.started[-1].first_epoch == (1 if legs == 2 else 0)
+
+
+def test_results_of_another_leg_are_refused_and_counted(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(toys.settings())
+    engine: Engine = driver.engine
+    engine.replay(driver.log.events)
+    answer = engine.ask(0.0)
+    driver.write(answer.drafts, None)
+    assert isinstance(answer.step, Start)
+    common = {"search": "toy", "trial": 0, "epoch": 1, "seconds": 1.0, "at": 0.0}
+    old = EpochResult(**common, fence=99, loss=0.0, metrics={"dice": 1.0}, train_seconds=1.0, checkpoint="c")
+    driver.write(engine.report(old, 0.0).drafts, None)
+    driver.write(engine.tell(LegResult(**common, fence=99, status="completed"), 0.0), None)
+    right = replace(old, fence=1)
+    driver.write(engine.report(right, 0.0).drafts, None)
+    driver.write(engine.report(right, 0.0).drafts, None)  # the same epoch twice
+    assert engine.state.refused == 3
+    assert engine.state.trials[0].values == {1: 1.0}
+
+
+def test_wall_budget_stops_running_trials_after_their_epoch(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(toys.settings(wall_s=10.0, trials=100, scheduler=Scheduler("none", max_epochs=27)))
+    assert driver.run() == "wall"
+    trials = driver.engine.state.trials
+    assert [trial.verdict for trial in trials] == ["stopped", "stopped"]
+    # 1 s of start-up and 2 s an epoch: the fifth ends after 11 s.
+    assert [trial.epoch for trial in trials] == [5, 5]
+    assert driver.engine.state.wall_s(driver.now + 100) == 11.0  # time after the search does not count
+
+
+def test_worker_hours_count_every_slot(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(toys.settings(worker_hours=40 / 3600, trials=100))
+    assert driver.run() == "worker_hours"
+    state = driver.engine.state
+    assert 40 <= state.spent_s(driver.now) <= 40 + 2 * 2 * 2  # at most an epoch on each slot beyond
+    assert state.spent_s(driver.now) == sum(trial.cost.total for trial in state.trials)
+    assert sum(trial.cost.startup for trial in state.trials) == len(driver.started)
+
+
+def test_a_request_runs_whole_after_the_search_and_only_once(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(toys.settings(worker_hours=20 / 3600))
+    driver.run()
+    engine: Engine = driver.engine
+    best = toys.base
+
+    def ask() -> int:
+        requested = engine.request(best, seed=5, epochs=20, purpose="baseline", name="preset", share=2.0)
+        driver.write(requested.drafts, None)
+        return requested.trial
+
+    number = ask()
+    assert ask() == number
+    assert driver.run() == "worker_hours"
+    trial = driver.engine.state.trials[number]
+    assert (trial.verdict, trial.epoch, trial.seed, trial.share) == ("completed", 20, 5, 2.0)
+    assert trial.cost.total == 2 * (1 + 20 * 2)
+    assert [row.trial for row in leaderboard(driver.engine.state, "maximize", purpose="baseline")] == [number]
+    assert number not in [row.trial for row in leaderboard(driver.engine.state, "maximize")]
+
+
+def test_a_request_for_all_slots_waits_for_them_and_nothing_overtakes_it(toys: SimpleNamespace) -> None:
+    driver = toys.Driver(toys.settings())
+    engine: Engine = driver.engine
+    engine.replay(driver.log.events)
+    driver.write(engine.ask(0.0).drafts, None)
+    driver.write(
+        engine.request(toys.base, seed=0, epochs=1, purpose="baseline", name="b", share=9.0).drafts, None
+    )
+    assert engine.ask(0.0).step == Wait()
+    assert engine.state.trials[1].share == 2.0  # no more than there are
+
+
+def test_what_cannot_be_built_cannot_be_requested(toys: SimpleNamespace) -> None:
+    engine = Engine(toys.settings(gate=lambda _: "no such layer"))
+    with pytest.raises(SpaceError, match="winner: no such layer"):
+        engine.request(toys.base, seed=0, epochs=1, purpose="retrain", name="winner")
+
+
+def test_a_stop_ends_the_search_and_what_was_requested(toys: SimpleNamespace) -> None:
+    from orchestrator.engine import events
+
+    driver = toys.Driver(toys.settings())
+    driver.run(until=20)
+    driver.write(driver.engine.request(toys.base, seed=0, epochs=3, purpose="retrain", name="r").drafts, None)
+    driver.write([events.stop_requested("tester")], None)
+    assert driver.run() == "stop_requested"
+    assert all(trial.verdict is not None for trial in driver.engine.state.trials)
+    assert driver.engine.ask(driver.now) == driver.engine.ask(driver.now)
+    assert driver.engine.ask(driver.now).step == Finished("stop_requested")
+
+
+def test_late_bloomers_are_found(toys: SimpleNamespace) -> None:
+    """A third of the trials is silent for an epoch, the best among them: as on the hippocampus slices."""
+
+    def curve(candidate: Candidate) -> Recording:
+        whole = toys.rising(candidate)
+        late = toys.quality(candidate) > 0.85
+        return replace(
+            whole, metrics=({"dice": 0.0 if late else whole.metrics[0]["dice"]}, *whole.metrics[1:])
+        )
+
+    driver = toys.Driver(toys.settings(trials=27), curve=curve)
+    driver.run()
+    best = leaderboard(driver.engine.state, "maximize")[0]
+    assert driver.engine.state.trials[best.trial].values[1] == 0.0

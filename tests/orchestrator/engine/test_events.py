@@ -1,0 +1,67 @@
+"""Events: JSON bodies, closed kinds, lifting of old versions."""
+
+import inspect
+import json
+
+import pytest
+
+from orchestrator.engine import events
+from orchestrator.engine.events import Event, upcast
+from orchestrator.engine.state import State
+from orchestrator.errors import ReplayError
+from workers.contract import EpochResult, LegResult
+
+RESULT = EpochResult(
+    search="s", trial=3, fence=7, epoch=2, loss=0.5, metrics={"dice": 0.25, "odd": float("nan")}, seconds=1.5,
+    train_seconds=1.0, at=12.0, checkpoint="c",
+)  # fmt: skip
+
+
+def test_every_kind_has_a_constructor() -> None:
+    made = {
+        name
+        for name, function in inspect.getmembers(events, inspect.isfunction)
+        if function.__annotations__.get("return") is events.Draft
+    }
+    assert made == events.KINDS
+
+
+def test_an_epoch_keeps_what_the_worker_said_but_no_infinite_numbers() -> None:
+    draft = events.epoch(RESULT)
+    assert draft.body == {
+        "trial": 3, "fence": 7, "epoch": 2, "loss": 0.5, "metrics": {"dice": 0.25}, "seconds": 1.5,
+        "train_seconds": 1.0, "at": 12.0, "checkpoint": "c",
+    }  # fmt: skip
+    json.dumps(draft.body, allow_nan=False)
+
+
+def test_a_refused_result_names_what_was_expected() -> None:
+    result = LegResult(search="s", trial=3, fence=7, status="failed", epoch=2, seconds=9.0, at=1.0)
+    assert events.refused(result, 8).body["what"] == "leg_ended"
+    assert events.refused(RESULT, None).body == {
+        "what": "epoch", "trial": 3, "fence": 7, "expected": None, "epoch": 2, "seconds": 1.5
+    }  # fmt: skip
+
+
+def test_old_bodies_are_lifted_step_by_step() -> None:
+    lifts = {
+        ("noted", 1): lambda body: {**body, "b": 2},
+        ("noted", 2): lambda body: {**body, "c": body["b"] + 1},
+    }
+    lifted = upcast(Event(5, "noted", 1, 1.0, {"a": 1}), lifts)
+    assert lifted == Event(5, "noted", 3, 1.0, {"a": 1, "b": 2, "c": 3})
+    same = Event(5, "finished", 1, 1.0, {})
+    assert upcast(same, lifts) is same
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (Event(2, "noted", 1, 0.0, {}), "misses events"),
+        (Event(1, "epoch", 1, 0.0, {"trial": 0}), "never asked"),
+        (Event(1, "strange", 1, 0.0, {}), "unknown kind"),  # type: ignore[arg-type]
+    ],
+)
+def test_events_that_do_not_fit_are_refused(event: Event, message: str) -> None:
+    with pytest.raises(ReplayError, match=message):
+        State("dice").apply(event)

@@ -1,0 +1,104 @@
+"""Samplers: laws of all of them, and what is special to TPE."""
+
+import random
+import statistics
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator.engine.sampler import History, Observation, Sampler
+from orchestrator.engine.samplers.tpe import TreeParzen, parameter_name, study_trials
+from search_spaces.domain import Choice, Real
+from search_spaces.register import kinds, lookup
+from search_spaces.space import encode, load_space, sample
+
+RUNGS = (1, 3, 9)
+
+
+def observations(toys: SimpleNamespace, count: int, seed: int = 0) -> tuple[Observation, ...]:
+    rng = random.Random(seed)
+    made = []
+    for _ in range(count):
+        candidate = sample(toys.space, rng)
+        made.append(Observation(encode(toys.space, candidate), "scored", ((1, toys.quality(candidate)),)))
+    return tuple(made)
+
+
+@pytest.mark.parametrize("kind", kinds(Sampler))
+def test_proposals_lie_in_the_space_and_depend_on_history_and_seed_alone(
+    toys: SimpleNamespace, kind: str
+) -> None:
+    sampler = lookup(Sampler, kind)()
+    state = random.getstate()
+    for count in (0, 15):
+        history = History(observations(toys, count), RUNGS)
+        first = sampler.propose(toys.space, history, seed=7)
+        assert sampler.propose(toys.space, history, seed=7) == first
+        assert sampler.propose(toys.space, history, seed=8) != first
+        encode(toys.space, first)
+    assert random.getstate() == state
+
+
+@pytest.mark.parametrize("kind", kinds(Sampler))
+def test_a_ready_made_space_can_be_sampled(kind: str) -> None:
+    space, rng = load_space("compact"), random.Random(1)
+    seen = [encode(space, sample(space, rng)) for _ in range(12)]
+    states = [Observation(trace, "scored", ((1, index / 12),)) for index, trace in enumerate(seen[:10])]
+    states += [Observation(seen[10], "running"), Observation(seen[11], "rejected", violation=0.5)]
+    sampler = lookup(Sampler, kind)()
+    encode(space, sampler.propose(space, History(tuple(states), RUNGS), seed=3))
+
+
+def late_quality(toys: SimpleNamespace, sampler: Sampler, seed: int) -> float:
+    """Mean quality of proposals 21 to 30: what the sampler learned from the 20 before."""
+    known: list[Observation] = []
+    for number in range(30):
+        candidate = sampler.propose(toys.space, History(tuple(known), (1,)), seed=seed * 1000 + number)
+        trace = encode(toys.space, candidate)
+        known.append(Observation(trace, "scored", ((1, toys.quality(candidate)),)))
+    return statistics.mean(observation.scores[0][1] for observation in known[20:])
+
+
+def test_tpe_beats_random_on_a_conditional_space(toys: SimpleNamespace) -> None:
+    seeds = range(4)
+    tpe = statistics.mean(late_quality(toys, TreeParzen(), seed) for seed in seeds)
+    independent = statistics.mean(late_quality(toys, lookup(Sampler, "random")(), seed) for seed in seeds)
+    assert tpe > independent + 0.1
+
+
+def test_the_highest_rung_with_enough_scores_is_asked() -> None:
+    def history(*counts: int) -> History:
+        made = []
+        for number in range(counts[0]):
+            scores = tuple((epoch, 0.5) for epoch, count in zip(RUNGS, counts, strict=True) if number < count)
+            made.append(Observation({}, "scored", scores))
+        return History(tuple(made), RUNGS)
+
+    sampler = TreeParzen(startup=4)
+    assert sampler.rung(history(3, 0, 0)) is None
+    assert sampler.rung(history(9, 3, 1)) == 1
+    assert sampler.rung(history(9, 4, 3)) == 3
+
+
+def test_a_study_holds_one_rung_only(toys: SimpleNamespace) -> None:
+    seen = observations(toys, 6)
+    traces = [observation.trace for observation in seen]
+    history = History(
+        (
+            Observation(traces[0], "scored", ((1, 0.1), (3, 0.2))),
+            Observation(traces[1], "scored", ((1, 0.3),)),  # paused below the rung: not part of its study
+            Observation(traces[2], "running", ((1, 0.4),)),
+            Observation(traces[3], "failed", violation=1.0),
+            Observation(traces[4], "rejected", violation=0.25),
+        ),
+        RUNGS,
+    )
+    trials = study_trials(toys.space, history, rung=3)
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "RUNNING", "PRUNED", "PRUNED"]
+    assert trials[0].value == 0.2
+    assert [trial.constraints.get("excess") for trial in trials] == [0.0, None, 1.0, 0.25]
+
+
+def test_another_domain_at_a_path_is_another_parameter() -> None:
+    assert parameter_name("a", Choice((1, 2))) != parameter_name("a", Choice((1, 3)))
+    assert parameter_name("a", Real(0.0, 1.0)) == parameter_name("a", Real(0.0, 1.0))
