@@ -39,19 +39,6 @@ def is_image(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
-def read_image(path: Path) -> Array:
-    """A picture file as an array, (C, H, W).
-
-    Raises:
-        DataError: As ``decode_image``, or it cannot be read.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-    return decode_image(data, where=str(path))
-
-
 def decode_image(data: bytes, *, where: str) -> Array:
     """A picture as an array, (C, H, W) uint8, or uint16 for 16-bit grey.
 
