@@ -5,6 +5,8 @@ The engine decides which leg runs next; an executor runs it, here (``executors.i
 it is lost, the engine hands its legs out again from their last checkpoints.
 """
 
+import time
+import traceback
 from typing import Protocol
 
 from workers.contract import EpochResult, Leg, LegResult
@@ -41,3 +43,19 @@ class Executor(Protocol):
     def close(self) -> None:
         """End all legs at once and give back processes and folders."""
         ...
+
+
+def failed(leg: Leg, error: Exception, *, seconds: float) -> LegResult:
+    """The result of a leg that broke with an exception: one line, then the traceback."""
+    lines = "".join(traceback.format_exception(error))
+    message = f"{type(error).__name__}: {error}\n{lines}"
+    return LegResult(
+        search=leg.search,
+        trial=leg.trial,
+        fence=leg.fence,
+        status="failed",
+        epoch=leg.first_epoch,
+        seconds=seconds,
+        at=time.time(),
+        message=message,
+    )

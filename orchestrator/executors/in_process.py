@@ -7,11 +7,10 @@ or the leg runs, never both: an epoch is in the journal before the next one begi
 import queue
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 
-from orchestrator.executor import Result
+from orchestrator.executor import Result, failed
 from workers.contract import EpochResult, Leg, LegResult
 
 RunLeg = Callable[[Leg, Callable[[EpochResult], None], Callable[[], bool]], LegResult]
@@ -104,19 +103,3 @@ class InProcessExecutor:
         self._go.acquire()
         if self._closed:
             raise _AbandonedError
-
-
-def failed(leg: Leg, error: Exception, *, seconds: float) -> LegResult:
-    """The result of a leg that broke with an exception: one line, then the traceback."""
-    lines = "".join(traceback.format_exception(error))
-    message = f"{type(error).__name__}: {error}\n{lines}"
-    return LegResult(
-        search=leg.search,
-        trial=leg.trial,
-        fence=leg.fence,
-        status="failed",
-        epoch=leg.first_epoch,
-        seconds=seconds,
-        at=time.time(),
-        message=message,
-    )

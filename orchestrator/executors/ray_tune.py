@@ -1,11 +1,15 @@
 """Legs on a Ray cluster: Tune trials are slots, long-lived workers that take one leg after another.
 
-Tune places the slots, restarts the ones that die and scales the cluster; it knows nothing of candidates and keeps nothing worth
-saving. A small actor, the hub, hands legs to slots and collects what they report. The searcher opens a slot when a leg waits
-for its shape; a slot whose shape nobody waits for closes when another shape is waited for.
+Tune places the slots, restarts the ones that die and scales the cluster; it knows nothing of candidates and keeps
+nothing worth saving. The hub (a small actor) hands legs to slots and collects what they report. The searcher opens a
+slot when a leg waits for its shape; a slot whose shape nobody waits for closes when another shape is waited for.
+
+A local Ray listens on loopback only, with a token that lives in the environment of its processes. It ends with the
+driver, however the driver ends: the kernel kills its servers, workers follow, its agents notice within a minute. The
+folder that a killed driver left behind is removed by the next one.
 """
 
-import asyncio
+import fcntl
 import importlib
 import logging
 import os
@@ -14,17 +18,19 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ExecutorError
-from orchestrator.executor import Result
+from orchestrator.executor import Result, failed
+from orchestrator.executors.hub import Hub
 from workers.contract import EpochResult, Leg, LegResult
 
 RUN_LEG = "workers.leg:run_leg"
-IDLE_S = 5.0  # a slot asks again after this long, so that a dead hub is noticed
+FOLDER = "segsearch-ray-"  # short: paths of sockets below it may have 107 characters
+CLOSE_S = 5.0
+YOUNG_S = 60.0  # a folder younger than this may belong to a driver that has not locked it yet
 SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a local Ray then binds 127.0.0.1, not all interfaces
@@ -38,14 +44,6 @@ SETTINGS = {
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """What the hub puts in the place of a result when a slot died under its leg."""
-
-    leg: Leg
-    seconds: float
 
 
 class RayTuneExecutor:
@@ -66,7 +64,8 @@ class RayTuneExecutor:
         self._hub: Any = None
         self._fleet: threading.Thread | None = None
         self._failure: BaseException | None = None
-        self._folder = ""
+        self._folder = Path()
+        self._lock = -1
 
     @property
     def free(self) -> int:
@@ -84,18 +83,15 @@ class RayTuneExecutor:
         """What slots reported; waits up to ``timeout_s`` for the first.
 
         Raises:
-            ExecutorError: Ray or Tune is gone.
+            ExecutorError: Ray or Tune is gone, or no slot can work.
         """
         if self._hub is None:
             time.sleep(timeout_s)
             return []
-        results: list[Result] = []
-        for item in self._call(self._hub.collect, timeout_s):
-            if isinstance(item, Lost):
-                item = _lost_result(item)
-            if isinstance(item, LegResult):
-                self._busy.pop(item.trial, None)
-            results.append(item)
+        results: list[Result] = self._call(self._hub.collect, timeout_s)
+        for result in results:
+            if isinstance(result, LegResult):
+                self._busy.pop(result.trial, None)
         return results
 
     def stop(self, trial: int) -> None:
@@ -115,49 +111,50 @@ class RayTuneExecutor:
 
         try:
             if ray.is_initialized() and self._failure is None:
-                ray.get(self._hub.close.remote(), timeout=5)
+                ray.get(self._hub.close.remote(), timeout=CLOSE_S)
         except Exception as error:  # Ray is gone already, which is what close is for
             _log.debug("closing: %s", error)
-        _stop_tune(self._fleet)
+        if self._fleet is not None:
+            self._fleet.join(CLOSE_S)
         ray.shutdown()
-        self._hub = None
+        self._hub = self._fleet = None
         shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
 
     def _open(self) -> None:
+        _remove_abandoned()
+        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+        self._lock = _locked(self._folder)
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         if self.address is None and "RAY_AUTH_TOKEN_PATH" not in os.environ:
             os.environ.setdefault(
                 "RAY_AUTH_TOKEN", secrets.token_hex(32)
-            )  # lives in this process and its children only
-        self._folder = tempfile.mkdtemp(prefix="segsearch-ray-")
+            )  # for this process and its children only
         import ray
 
+        own: dict[str, Any] = {
+            "num_cpus": self.slots * self.slot_cpus,
+            "include_dashboard": False,
+            "object_store_memory": 128 << 20,
+            "_temp_dir": str(self._folder),
+        }
+        common: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+            "namespace": "segsearch",
+        }
         try:
+            _quiet()
             if self.address is None:
-                ray.init(
-                    address="local",
-                    num_cpus=self.slots * self.slot_cpus,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=128 << 20,
-                    _temp_dir=self._folder,
-                    namespace="segsearch",
-                )
+                ray.init(address="local", **own, **common)
             else:
-                ray.init(
-                    address=self.address,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    namespace="segsearch",
-                )
+                ray.init(address=self.address, **common)
         except Exception as error:
             raise ExecutorError(
-                f"Ray could not be started ({error}); 'ray stop' ends a half-started one."
+                f"Ray could not be started ({error}); look into {self._folder}, or run without it: --executor in-process."
             ) from error
         self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=10_000).remote()
-        ray.get(self._hub.ready.remote())
         self._fleet = threading.Thread(target=self._run_fleet, daemon=True, name="tune")
         self._fleet.start()
 
@@ -169,141 +166,19 @@ class RayTuneExecutor:
 
     def _call(self, method: Any, *arguments: Any) -> Any:
         import ray
-        from ray.exceptions import RayError
+        from ray.exceptions import RayError, RayTaskError
 
         if self._failure is not None:
             raise ExecutorError(f"Ray Tune ended: {self._failure}") from self._failure
         try:
             return ray.get(method.remote(*arguments))
+        except RayTaskError as error:
+            raise ExecutorError(str(error.cause)) from error
         except RayError as error:
             raise ExecutorError(f"the Ray cluster does not answer: {error}") from error
 
 
-class Hub:
-    """Hands legs to slots and keeps what they report until the driver collects it. An asynchronous actor."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Leg] = deque()
-        self.opening: Counter[int] = Counter()
-        self.slots: dict[str, int] = {}
-        self.idle: Counter[int] = Counter()
-        self.running: dict[str, tuple[Leg, float, int]] = {}
-        self.results: list[Any] = []
-        self.stopping: set[int] = set()
-        self.closed = False
-        self.changed = asyncio.Condition()
-
-    async def ready(self) -> bool:
-        """True once the actor runs."""
-        return True
-
-    async def submit(self, leg: Leg) -> None:
-        """Queue a leg."""
-        self.waiting.append(leg)
-        await self._notify()
-
-    async def wanted(self, capacity: float) -> int | None:
-        """Cores of a slot that should be opened now, on a cluster of ``capacity``; 0 when the fleet is to end."""
-        if self.closed:
-            return 0
-        taken = sum(self.slots.values()) + sum(cpus * count for cpus, count in self.opening.items())
-        need = Counter(leg.threads for leg in self.waiting)
-        for cpus, count in need.items():
-            if count > self.opening[cpus] + self.idle[cpus] and taken + cpus <= capacity:
-                self.opening[cpus] += 1
-                return cpus
-        return None
-
-    async def take(self, slot: str, cpus: int, pid: int, *, first: bool) -> Leg | bool | None:
-        """The next leg of this shape; None to ask again; False to close the slot."""
-        if first:
-            await self.lost(slot)
-            if slot not in self.slots:  # else it was restarted in its place
-                self.opening[cpus] -= 1
-            self.slots[slot] = cpus
-        self.idle[cpus] += 1
-        try:
-            async with self.changed:
-                end = time.monotonic() + IDLE_S
-                while (left := end - time.monotonic()) > 0:
-                    if self.closed or (self.waiting and not any(leg.threads == cpus for leg in self.waiting)):
-                        self.slots.pop(slot, None)
-                        return False
-                    for leg in self.waiting:
-                        if leg.threads == cpus:
-                            self.waiting.remove(leg)
-                            self.running[slot] = (leg, time.monotonic(), pid)
-                            return leg
-                    try:
-                        await asyncio.wait_for(self.changed.wait(), left)
-                    except TimeoutError:
-                        break
-            return None
-        finally:
-            self.idle[cpus] -= 1
-
-    async def report(self, slot: str, result: EpochResult) -> bool:
-        """Keep an epoch's result; True asks the leg to stop."""
-        if self._is_current(slot, result.fence):
-            self.results.append(result)
-            await self._notify()
-        return self.closed or result.trial in self.stopping
-
-    async def finish(self, slot: str, result: LegResult) -> None:
-        """Keep a leg's result."""
-        if self._is_current(slot, result.fence):
-            del self.running[slot]
-            self.stopping.discard(result.trial)
-            self.results.append(result)
-            await self._notify()
-
-    async def ended(self, slot: str) -> None:
-        """A slot is gone for good."""
-        await self.lost(slot)
-        self.slots.pop(slot, None)
-
-    async def lost(self, slot: str) -> None:
-        """A slot died and is started anew; its leg, if it had one, is reported as lost."""
-        running = self.running.pop(slot, None)
-        if running is not None:
-            leg, since, _ = running
-            self.stopping.discard(leg.trial)
-            self.results.append(Lost(leg, time.monotonic() - since))
-            await self._notify()
-
-    async def collect(self, timeout_s: float) -> list[Any]:
-        """Results since the last call, waiting for the first."""
-        async with self.changed:
-            if not self.results:
-                try:
-                    await asyncio.wait_for(self.changed.wait_for(lambda: bool(self.results)), timeout_s)
-                except TimeoutError:
-                    return []
-            results, self.results = self.results, []
-            return results
-
-    async def stop(self, trial: int) -> None:
-        """Ask a trial's leg to end after its epoch."""
-        self.stopping.add(trial)
-
-    async def pids(self) -> dict[int, int]:
-        """Process of each trial that runs."""
-        return {leg.trial: pid for leg, _, pid in self.running.values()}
-
-    async def close(self) -> None:
-        """Let every slot end."""
-        self.closed = True
-        await self._notify()
-
-    def _is_current(self, slot: str, fence: int) -> bool:
-        return slot in self.running and self.running[slot][0].fence == fence
-
-    async def _notify(self) -> None:
-        async with self.changed:
-            self.changed.notify_all()
-
-
-def run_fleet(hub: Any, run_leg: str, folder: str) -> None:
+def run_fleet(hub: Any, run_leg: str, folder: Path) -> None:
     """Tune's part: open slots as legs wait, restart those that die, until the hub is closed."""
     import ray
     from ray import tune
@@ -353,7 +228,7 @@ def run_fleet(hub: Any, run_leg: str, folder: str) -> None:
         tune_config=tune.TuneConfig(search_alg=OpenSlots(), num_samples=-1, reuse_actors=False),
         run_config=tune.RunConfig(
             name="slots",
-            storage_path=f"{folder}/tune",
+            storage_path=str(folder / "tune"),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=-1),
             callbacks=[ReportLost(metric=None)],
@@ -365,44 +240,74 @@ def run_fleet(hub: Any, run_leg: str, folder: str) -> None:
 
 
 def serve_slot(hub: Any, slot: str, cpus: int, run_leg: str) -> None:
-    """Body of a slot: take a leg, run it, report; until the hub closes it."""
+    """Body of a slot: take a leg, run it, report; until the hub closes it, or a leg may have spoilt the process."""
     import ray
 
-    module, _, function = run_leg.partition(":")
-    work: Callable[..., LegResult] = getattr(importlib.import_module(module), function)
+    try:
+        work = _function(run_leg)
+    except Exception as error:  # every other slot would fail alike, and Tune would restart them for ever
+        ray.get(hub.give_up.remote(f"a slot cannot load {run_leg}: {type(error).__name__}: {error}"))
+        return
     first = True
     while True:
         leg = ray.get(hub.take.remote(slot, cpus, os.getpid(), first=first))
         first = False
         if leg is False:
             return
-        if leg is None:
-            continue
-        answers = [False]
-
-        def report(result: EpochResult, answers: list[bool] = answers) -> None:
-            answers[0] = ray.get(hub.report.remote(slot, result))
-
-        ray.get(hub.finish.remote(slot, work(leg, report, lambda answers=answers: answers[0])))
+        if leg is not True and _work(hub, slot, leg, work).status in ("out_of_memory", "failed"):
+            return  # what is left in memory, on a card or in a library's state is not passed on
 
 
-def _lost_result(lost: Lost) -> LegResult:
-    leg = lost.leg
-    return LegResult(
-        leg.search,
-        leg.trial,
-        leg.fence,
-        "failed",
-        leg.first_epoch,
-        lost.seconds,
-        time.time(),
-        "slot lost: its process died",
-    )
+def _work(hub: Any, slot: str, leg: Leg, work: Callable[..., LegResult]) -> LegResult:
+    import ray
+
+    stop, begun = False, time.monotonic()
+
+    def report(result: EpochResult) -> None:
+        nonlocal stop
+        stop = ray.get(hub.report.remote(slot, result))
+
+    try:
+        result = work(leg, report, lambda: stop)
+    except Exception as error:  # the border of a trial: run_leg itself broke
+        result = failed(leg, error, seconds=time.monotonic() - begun)
+    ray.get(hub.finish.remote(slot, result))
+    return result
 
 
-def _stop_tune(fleet: threading.Thread | None) -> None:
-    if fleet is not None:
-        fleet.join(timeout=5)
+def _function(path: str) -> Callable[..., LegResult]:
+    module, _, name = path.partition(":")
+    found: Callable[..., LegResult] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _quiet() -> None:
+    """Send messages of the cluster to our log: Ray prints them to standard output, where ``--json`` has the floor."""
+    import ray._private.worker as worker
+
+    def log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+        _log.info("%s", "\n".join(data.get("lines", ())))
+
+    worker.print_to_stdstream = log
+
+
+def _locked(folder: Path) -> int:
+    """Take the lock that says that a folder has a living owner; the kernel gives it back when the process ends."""
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
+
+
+def _remove_abandoned() -> None:
+    """Remove folders of drivers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        try:
+            if time.time() - folder.stat().st_mtime < YOUNG_S:
+                continue
+            os.close(_locked(folder))
+        except OSError:
+            continue  # in use, or another user's
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 _log = logging.getLogger(__name__)
