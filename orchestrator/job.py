@@ -122,13 +122,28 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Retrain:
-    """How winners are found: the best of the search trained anew, with seeds, beside a preset at equal cost."""
+    """How winners are found: the best of the search trained anew, with seeds, beside a preset at equal cost.
+
+    Attributes:
+        top: How many candidates of the search; 0 ends after the search.
+        epochs: Length of each training; by default that of the search's scheduler.
+        wall: Instead of ``epochs``: as many as fit in this time, by what an epoch cost in the search.
+        seeds: Trainings of each candidate.
+        against: A preset that is trained for the worker-seconds of search and retraining together.
+    """
 
     __pydantic_config__ = _STRICT
     top: Annotated[int, Ge(0), Le(100)] = 3
     epochs: Annotated[int, Ge(1), Le(100_000)] | None = None
+    wall: Duration | None = None
     seeds: Annotated[int, Ge(1), Le(100)] = 3
     against: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.wall is not None:
+            raise ValueError(
+                "epochs and wall exclude each other: wall means as many epochs as fit in that time."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +162,7 @@ class Job:
     fix: dict[str, Any] = field(default_factory=dict)
     plugins: list[str] = field(default_factory=list)
     objectives: Objectives = field(default_factory=lambda: {"maximize": ["dice"]})
-    constraints: dict[Literal["parameters"], Annotated[float, Gt(0)]] = field(default_factory=dict)
+    constraints: dict[Literal["parameters", "macs"], Annotated[float, Gt(0)]] = field(default_factory=dict)
     search: SearchSettings = field(default_factory=SearchSettings)
     budget: Budget = field(default_factory=Budget)
     resources: Resources = field(default_factory=Resources)

@@ -13,7 +13,7 @@ import numpy as np
 from orchestrator.engine import events
 from orchestrator.engine.events import Event, Purpose
 from orchestrator.engine.leaderboard import Row
-from orchestrator.job import Retrain
+from orchestrator.job import Retrain, duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import search_folder
 from orchestrator.plan import Plan
@@ -55,10 +55,13 @@ def ask_retraining(session: Session, wish: Retrain) -> list[int]:
     """Ask for the best candidates of the search to be trained anew; the trials. Asking twice changes nothing."""
     plan, engine = session.plan, session.engine
     best = [row for row in session.rows("search") if row.value is not None][: wish.top]
-    epochs = wish.epochs or plan.settings.scheduler.max_epochs
     trials = []
     for number in range(wish.seeds):
         for row in best:
+            epochs = wish.epochs or plan.settings.scheduler.max_epochs
+            if wish.wall is not None:
+                rounds = math.ceil(len(best) * wish.seeds / plan.settings.slots)
+                epochs = max(1, int(duration_s(wish.wall) / rounds / _epoch_s(session, row.trial)))
             requested = engine.request(
                 from_json(Candidate, engine.state.trials[row.trial].candidate),
                 seed=derive_seed(plan.settings.seed, "retrain", number) % 2**31,
@@ -69,6 +72,13 @@ def ask_retraining(session: Session, wish: Retrain) -> list[int]:
             session.record(requested.drafts)
             trials.append(requested.trial)
     return trials
+
+
+def _epoch_s(session: Session, trial: int) -> float:
+    """Wall seconds that an epoch of a trial takes: the median of those it reported, the first left out if it can be."""
+    written = session.journal.read(session.plan.job.name)
+    seconds = [e.body["seconds"] for e in written if e.kind == "epoch" and e.body["trial"] == trial]
+    return float(np.median(seconds[1:] or seconds))
 
 
 def _ask_baseline(session: Session) -> None:
@@ -84,12 +94,10 @@ def _ask_baseline(session: Session) -> None:
     session.record(probe.drafts)
     drive(session)
     if not any(row.name == name for row in session.rows("baseline")):
-        written = session.journal.read(plan.job.name)
-        epochs = [e.body["seconds"] for e in written if e.kind == "epoch" and e.body["trial"] == probe.trial]
-        if not epochs:
+        if engine.state.trials[probe.trial].verdict != "completed":
             return
         left = session.cost("search") + session.cost("retrain") - session.cost("baseline")
-        wanted = max(PROBE_EPOCHS + 1, math.floor(left / (whole * epochs[-1])))
+        wanted = max(1, math.floor(left / (whole * _epoch_s(session, probe.trial))))
         requested = engine.request(
             candidate, seed=seed, epochs=wanted, purpose="baseline", name=name, share=whole
         )
