@@ -16,6 +16,7 @@ from search_spaces.candidate import from_json, to_json
 from search_spaces.preprocessing import Percentile, Preprocessing, Window, ZScore
 from workers.data.dataset import Case
 from workers.data.manifest import Manifest
+from workers.data.statistics import PERCENTILES
 from workers.errors import DataError
 
 FloatArray = npt.NDArray[np.float32]
@@ -104,7 +105,17 @@ class Prepared:
 
 
 def fit(choices: Preprocessing, manifest: Manifest) -> Fitted:
-    """Bind preprocessing choices to a data set; reads statistics of training cases only."""
+    """Bind preprocessing choices to a data set; reads statistics of training cases only.
+
+    Raises:
+        DataError: Percentiles over training cases that were not measured when the data set was ingested.
+    """
+    match choices.intensity:
+        case Percentile(low=low, high=high, scope="training") if (low, high) != PERCENTILES:
+            raise DataError(
+                f"preprocessing.intensity: low {low:g} and high {high:g} over training cases given; a data set holds "
+                f"{PERCENTILES[0]:g} and {PERCENTILES[1]:g} only: take these, or scope image."
+            )
     statistics = manifest.statistics
     return Fitted(
         choices=choices,
