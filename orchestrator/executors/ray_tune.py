@@ -15,6 +15,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -219,7 +220,10 @@ def run_fleet(hub: Any, run_leg: str, folder: Path) -> None:
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None: ...
 
+    search_path = tuple(sys.path)  # a user's plugins stand where the driver found them
+
     def slot(config: dict[str, Any]) -> None:
+        sys.path.extend(entry for entry in search_path if entry not in sys.path)
         serve_slot(hub, config["slot"], config["cpus"], run_leg)
 
     sized = tune.with_resources(slot, lambda config: tune.PlacementGroupFactory([{"CPU": config["cpus"]}]))
