@@ -21,7 +21,7 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Rotate, zoom, and change intensity; flips are made where samples are cut, as they depend on the data set.
 
-    What a rotation brings in from outside is 0 (the mean) in the image and ignored in the labels. Each sample has its own
+    What a rotation or zoom brings in from outside is 0 in the image and ignored in the labels. Each sample has its own
     generator, so that a change does not depend on the batch that the sample is in.
 
     Shape:

@@ -22,9 +22,8 @@ from workers.seeding import generator
 
 Pixel = TypeVar("Pixel", np.float32, np.uint8)
 
-FOREGROUND_SHARE = (
-    1 / 3
-)  # share of windows centred on a drawn class where a case exceeds the window (nnU-Net: 0.33)
+# Share of windows around a voxel of a drawn class other than the first, where a case exceeds the window (nnU-Net: 0.33).
+FOREGROUND_SHARE = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class TrainingSet:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of an epoch; a last batch that is not full is left out."""
+        """Optimiser steps of an epoch; what does not fill a last batch comes first in the next epoch."""
         return self.num_samples // self.view.batch
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
@@ -78,7 +77,8 @@ class TrainingSet:
         """
         first = step * self.view.batch
         positions = range(first, first + self.view.batch)
-        order = epoch_order(self.seed, epoch, self.view.digest, units=self.units, samples=self.num_samples)
+        used = self.steps * self.view.batch
+        order = epoch_order(self.seed, epoch, self.view.digest, units=self.units, samples=used)
         generators = [generator(self.seed, "sample", epoch, position) for position in positions]
         samples = [self._sample(int(order[p]), g) for p, g in zip(positions, generators, strict=True)]
         images = torch.from_numpy(np.stack([image for image, _ in samples]))
@@ -89,7 +89,7 @@ class TrainingSet:
 
     def _sample(self, unit: int, g: np.random.Generator) -> tuple[FloatArray, LabelArray]:
         case, image, labels = self._unit(unit)
-        offsets = _offsets(labels, self.view.size, g)
+        offsets = _offsets(labels, self.view.size, g, ignore_index=self.ignore_index)
         image = cut(image, self.view.size, offsets, fill=0)
         labels = cut(labels[None], self.view.size, offsets, fill=self.ignore_index)[0]
         if self.augmentation.flip:
@@ -115,8 +115,8 @@ class TrainingSet:
 def epoch_order(seed: int, epoch: int, digest: str, *, units: int, samples: int) -> npt.NDArray[np.int64]:
     """Units of an epoch in order: shuffled passes over all units, cut to the epoch's length.
 
-    Shorter epochs go on where a pass was cut: epoch e takes positions [e * samples, (e + 1) * samples) of an endless row of
-    shuffled passes, so that every unit is seen equally often.
+    Shorter epochs go on where a pass was cut: epoch e (1-based) takes positions [(e - 1) * samples, e * samples) of an
+    endless row of shuffled passes, so that every unit is seen equally often.
     """
     first, last = (epoch - 1) * samples, epoch * samples
     passes = range(first // units, (last - 1) // units + 1)
@@ -138,6 +138,7 @@ def epoch_batches(
         shuffle=False,
         num_workers=loader_workers,
         worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # or it draws a number from the global one, which dropout uses
     )
     yield from loader
 
@@ -163,14 +164,19 @@ def cut(
     return window
 
 
-def _offsets(labels: LabelArray, size: Sequence[int], g: np.random.Generator) -> list[int]:
-    """Window position: centred where the window is larger, else random or around a voxel of a drawn class."""
+def _offsets(
+    labels: LabelArray, size: Sequence[int], g: np.random.Generator, *, ignore_index: int
+) -> list[int]:
+    """Window position: centred where the window is larger, else random or around a voxel of a drawn class.
+
+    Class 0 is not drawn, as it is the background of most data sets and random windows see it anyway.
+    """
     shape = labels.shape
     if all(n <= s for n, s in zip(shape, size, strict=True)):
         return [(n - s) // 2 for n, s in zip(shape, size, strict=True)]
     centre: list[int] | None = None
     if g.random() < FOREGROUND_SHARE:
-        present = [int(k) for k in np.unique(labels) if k != 255]
+        present = [int(k) for k in np.unique(labels) if k not in (0, ignore_index)]
         if present:
             where = np.flatnonzero(labels.reshape(-1) == present[int(g.integers(len(present)))])
             centre = [int(i) for i in np.unravel_index(int(where[int(g.integers(len(where)))]), shape)]
