@@ -35,6 +35,10 @@ from workers.contract import JSON
 SCHEMA = 1
 LEASE_S = 30.0
 BUSY_TIMEOUT_S = 30.0
+_CLOCKS = {
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "extract(epoch FROM clock_timestamp())",
+}
 _CREATION_LOCK = 0x5E65EA  # any number that no other user of the PostgreSQL database takes
 
 _tables = sql.MetaData()
@@ -152,23 +156,15 @@ class Journal:
         """
         with self._write() as connection:
             now = self._now(connection)
-            row = connection.execute(
-                sql.select(_searches).where(_searches.c.name == search).with_for_update()
-            ).first()
-            if row is None:
-                raise self._unknown(connection, search)
+            row = self._row(connection, search, lock=True)
             holder = Driver.from_json(json.loads(row.driver)) if row.driver else None
             if holder is not None and holder != driver and row.lease_until > now and not holder.is_dead():
-                raise LedError(
-                    f"search {search!r} is led by process {holder.pid} on {holder.host} since "
-                    f"{holder.since_text()}; stop that driver first, or wait {row.lease_until - now:.0f} s "
-                    "after its end."
-                )
+                who = f"process {holder.pid} on {holder.host} since {holder.since_text()}"
+                wait = f"wait {row.lease_until - now:.0f} s after its end"
+                raise LedError(f"search {search!r} is led by {who}; stop that driver first, or {wait}.")
             changes = {"fence": row.fence + 1, "lease_until": now + self.lease_s}
-            text = json.dumps(driver.to_json())
-            connection.execute(
-                _searches.update().where(_searches.c.name == search).values(**changes, driver=text)
-            )
+            changes["driver"] = json.dumps(driver.to_json())
+            connection.execute(_searches.update().where(_searches.c.name == search).values(changes))
             return Leadership(search, row.fence + 1)
 
     def append(
@@ -230,11 +226,10 @@ class Journal:
         """
         columns = (_events.c.seq, _events.c.kind, _events.c.version, _events.c.at, _events.c.body)
         chosen = (_events.c.search == search) & (_events.c.seq > after)
+        statement = sql.select(*columns).where(chosen).order_by(_events.c.seq).limit(limit)
         with self._read() as connection:
             self._row(connection, search)
-            rows = connection.execute(
-                sql.select(*columns).where(chosen).order_by(_events.c.seq).limit(limit)
-            ).all()
+            rows = connection.execute(statement).all()
         return [
             upcast(Event(seq, kind, version, at, json.loads(body))) for seq, kind, version, at, body in rows
         ]
@@ -285,30 +280,22 @@ class Journal:
         statement = _led_by(leadership).values(changes).returning(_searches.c.last_seq)
         last = connection.execute(statement).scalar()
         if last is None:
-            raise StaleLeaderError(
-                f"search {leadership.search!r}: another driver took over; this one (fence {leadership.fence}) "
-                "wrote nothing and must end."
-            )
+            who = f"search {leadership.search!r}: another driver took over"
+            raise StaleLeaderError(f"{who}; this one (fence {leadership.fence}) wrote nothing and must end.")
         return int(last)
 
-    def _row(self, connection: sql.Connection, search: str) -> sql.Row[Any]:
-        row = connection.execute(sql.select(_searches).where(_searches.c.name == search)).first()
+    def _row(self, connection: sql.Connection, search: str, *, lock: bool = False) -> sql.Row[Any]:
+        statement = sql.select(_searches).where(_searches.c.name == search)
+        row = connection.execute(statement.with_for_update() if lock else statement).first()
         if row is None:
-            raise self._unknown(connection, search)
+            names = connection.scalars(sql.select(_searches.c.name))
+            raise UnknownSearchError(unknown_name("search", search, names))
         return row
-
-    def _unknown(self, connection: sql.Connection, search: str) -> UnknownSearchError:
-        return UnknownSearchError(
-            unknown_name("search", search, connection.scalars(sql.select(_searches.c.name)))
-        )
 
     def _now(self, connection: sql.Connection) -> float:
         """Seconds since 1970 by the database's clock."""
-        if connection.dialect.name == "sqlite":
-            clock = "SELECT (julianday('now') - 2440587.5) * 86400.0"
-        else:
-            clock = "SELECT extract(epoch FROM clock_timestamp())"
-        return float(connection.execute(sql.text(clock)).scalar_one())
+        clock = _CLOCKS[connection.dialect.name]
+        return float(connection.execute(sql.text(f"SELECT {clock}")).scalar_one())
 
     @contextmanager
     def _write(self) -> Iterator[sql.Connection]:
@@ -356,8 +343,12 @@ def _open(url: str) -> sql.Engine:
         raise JournalError(
             f"journal: {url!r} is no database URL; write sqlite:///path/to/journal.db or postgresql+psycopg://…"
         ) from None
-    if address.get_backend_name() != "sqlite":
+    if address.get_backend_name() == "postgresql":
         return sql.create_engine(address, pool_pre_ping=True)
+    if address.get_backend_name() != "sqlite":
+        raise JournalError(
+            f"journal: {address.get_backend_name()!r} is not served; use sqlite or postgresql."
+        )
     if address.database:
         Path(address.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
     engine = sql.create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -389,10 +380,8 @@ def _make_tables(engine: sql.Engine) -> None:
             if found is None:
                 connection.execute(_schema.insert().values(version=SCHEMA))
             elif found > SCHEMA:
-                raise JournalError(
-                    f"journal: the database has schema {found}, this version of segsearch knows {SCHEMA}; "
-                    "install the newer version."
-                )
+                known = f"this version of segsearch knows {SCHEMA}; install the newer version."
+                raise JournalError(f"journal: the database has schema {found}, {known}")
 
 
 @contextmanager
