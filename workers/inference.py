@@ -6,6 +6,7 @@ window too; importing it costs each process 6 to 10 s on a small machine, more t
 
 import itertools
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ def case_scores(network: Network, image: FloatArray, view: DataView, *, num_clas
     """Logits of a prepared case.
 
     A volume read as slices is predicted slice by slice. Where a case exceeds the window, overlapping windows are averaged
-    with Gaussian weights; padding is cut off again.
+    with Gaussian weights, as they come, so that memory holds one batch of them; padding is cut off again.
 
     Args:
         network: Windows (N, C, *size) float32 to logits (N, K, *size).
@@ -35,34 +36,31 @@ def case_scores(network: Network, image: FloatArray, view: DataView, *, num_clas
     Shape:
         image (C, *S) float32; returns (K, *S) float32.
     """
-    if view.view == "slices":
-        planes = [image[..., depth] for depth in range(image.shape[-1])]
-    else:
-        planes = [image]
-    shape = planes[0].shape[1:]
+    planes = np.moveaxis(image, -1, 0) if view.view == "slices" else image[None]  # (P, C, *shape)
+    shape = planes.shape[2:]
     starts = list(itertools.product(*(_starts(n, s) for n, s in zip(shape, view.size, strict=True))))
-    windows = np.stack([cut(plane, view.size, start, fill=0) for plane in planes for start in starts])
-    outputs = _run(network, windows.astype(np.float32), view.batch)
-    if len(starts) == 1:
-        scores = np.stack([_back(window, starts[0], shape) for window in outputs])
-    else:
-        scores = np.stack(
-            [
-                _blend(outputs[i * len(starts) : (i + 1) * len(starts)], starts, shape, num_classes)
-                for i in range(len(planes))
-            ]
-        )
+    weight = _weight(view.size) if len(starts) > 1 else np.ones(view.size, np.float32)
+    scores = np.zeros((len(planes), num_classes, *shape), np.float32)
+    places = list(itertools.product(range(len(planes)), starts))
+    for first in range(0, len(places), view.batch):
+        part = places[first : first + view.batch]
+        windows = np.stack([cut(planes[plane], view.size, start, fill=0) for plane, start in part])
+        for (plane, start), output in zip(part, _run(network, windows, view.batch), strict=True):
+            of_case, inside = _overlap(start, view.size, shape)
+            scores[plane][(slice(None), *of_case)] += output[(slice(None), *inside)] * weight[inside]
+    mass = np.zeros(shape, np.float32)
+    for start in starts:
+        of_case, inside = _overlap(start, view.size, shape)
+        mass[of_case] += weight[inside]
+    scores /= mass
     return np.moveaxis(scores, 0, -1) if view.view == "slices" else scores[0]
 
 
 def _run(network: Network, windows: FloatArray, batch: int) -> FloatArray:
-    """Run in batches of one size: the last is filled up, as an exported network may have a fixed batch."""
-    outputs = []
-    for first in range(0, len(windows), batch):
-        part = windows[first : first + batch]
-        filled = np.concatenate([part, np.zeros((batch - len(part), *part.shape[1:]), np.float32)])
-        outputs.append(network(torch.from_numpy(filled)).float().cpu().numpy()[: len(part)])
-    return np.concatenate(outputs)
+    """Run one batch, filled up to its full size, as an exported network may have a fixed batch."""
+    filled = np.zeros((batch, *windows.shape[1:]), np.float32)
+    filled[: len(windows)] = windows
+    return cast(FloatArray, network(torch.from_numpy(filled)).float().cpu().numpy()[: len(windows)])
 
 
 def _starts(length: int, size: int) -> list[int]:
@@ -72,27 +70,16 @@ def _starts(length: int, size: int) -> list[int]:
     return [round(i * (length - size) / (count - 1)) for i in range(count)]
 
 
-def _back(window: FloatArray, start: tuple[int, ...], shape: tuple[int, ...]) -> FloatArray:
-    return window[
-        (slice(None), *(slice(-offset, n - offset) for offset, n in zip(start, shape, strict=True)))
-    ]
-
-
-def _blend(
-    windows: FloatArray, starts: list[tuple[int, ...]], shape: tuple[int, ...], num_classes: int
-) -> FloatArray:
-    weight = _weight(windows.shape[2:])
-    total = np.zeros((num_classes, *shape), np.float32)
-    mass = np.zeros(shape, np.float32)
-    for window, start in zip(windows, starts, strict=True):
-        inside, of_case = [], []
-        for offset, size, n in zip(start, windows.shape[2:], shape, strict=True):
-            first, last = max(offset, 0), min(offset + size, n)
-            of_case.append(slice(first, last))
-            inside.append(slice(first - offset, last - offset))
-        total[(slice(None), *of_case)] += window[(slice(None), *inside)] * weight[tuple(inside)]
-        mass[tuple(of_case)] += weight[tuple(inside)]
-    return total / mass
+def _overlap(
+    start: tuple[int, ...], size: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where a window and a case overlap: in the case, and in the window, which may reach outside."""
+    of_case, inside = [], []
+    for offset, length, n in zip(start, size, shape, strict=True):
+        first, last = max(offset, 0), min(offset + length, n)
+        of_case.append(slice(first, last))
+        inside.append(slice(first - offset, last - offset))
+    return tuple(of_case), tuple(inside)
 
 
 def _weight(size: tuple[int, ...]) -> npt.NDArray[np.float32]:

@@ -79,6 +79,8 @@ def bootstrap_dice(
 ) -> tuple[float, float]:
     """Interval of the mean Dice of some classes when whole cases (patients) are drawn anew with replacement.
 
+    Draws that hold none of the classes count nowhere; where all do, both ends are NaN.
+
     Shape:
         cases (n, K, K): one confusion matrix a case.
 
@@ -86,7 +88,10 @@ def bootstrap_dice(
     """
     picks = generator.integers(0, len(cases), size=(draws, len(cases)))
     values = np.array([_mean(dice_per_class(cases[pick].sum(axis=0))[list(classes)]) for pick in picks])
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
