@@ -8,12 +8,15 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from workers.errors import CheckpointError
+from workers.errors import CheckpointError, MissingKeyError
 from workers.store import open_store
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
 MANIFEST = "MANIFEST.json"
+VERSION = 1
+
+Files = dict[str, dict[str, Any]]
 
 
 def save_checkpoint(storage: str, prefix: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> str:
@@ -30,10 +33,7 @@ def save_checkpoint(storage: str, prefix: str, tensors: dict[str, Tensor], state
         TENSORS: save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}),
         STATE: json.dumps(state, sort_keys=True).encode(),
     }
-    described = {
-        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
-    }
-    files[MANIFEST] = json.dumps({"version": 1, "files": described}, sort_keys=True).encode()
+    files[MANIFEST] = _manifest({name: _facts(data) for name, data in files.items()})
     for name, data in files.items():
         if not store.put(f"{prefix}/{name}", data, if_absent=True):
             raise CheckpointError(
@@ -51,13 +51,15 @@ def load_checkpoint(location: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     store = open_store(location)
     if not store.exists(MANIFEST):
         raise CheckpointError(f"{location}: no {MANIFEST}, so this checkpoint was never committed.")
-    described = json.loads(store.get(MANIFEST))["files"]
     files = {}
-    for name, facts in described.items():
-        data = store.get(name)
-        if len(data) != facts["bytes"] or hashlib.sha256(data).hexdigest() != facts["sha256"]:
+    for name, facts in _described(store.get(MANIFEST), location).items():
+        try:
+            data = store.get(name)
+        except MissingKeyError:
+            raise CheckpointError(f"{location}: {name} is missing, which its {MANIFEST} lists.") from None
+        if _facts(data) != facts:
             raise CheckpointError(
-                f"{location}/{name}: {len(data)} bytes that differ from the manifest's {facts['bytes']}."
+                f"{location}/{name}: altered, its {len(data)} bytes differ from its {MANIFEST}."
             )
         files[name] = data
     return load(files[TENSORS]), json.loads(files[STATE])
@@ -93,11 +95,37 @@ def unpack(
         index, key = name.split("/", 1)
         slots.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+    for parameter, state in optimiser.state.items():
+        for key, tensor in state.items():
+            if (
+                tensor.shape == parameter.shape
+            ):  # in the layout of the parameter again, as before the checkpoint
+                state[key] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
 
 
 def trained_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights that are evaluated and exported: the average where there is one."""
     return _part(tensors, "average/") or _part(tensors, "model/")
+
+
+def _facts(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _manifest(described: Files) -> bytes:
+    return json.dumps({"version": VERSION, "files": described}, sort_keys=True).encode()
+
+
+def _described(data: bytes, location: str) -> Files:
+    """The files that a manifest lists; whatever ``_manifest`` would not write is refused."""
+    try:
+        described: Files = json.loads(data)["files"]
+        whole = described.keys() == {TENSORS, STATE} and _manifest(described) == data
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise CheckpointError(f"{location}/{MANIFEST}: altered, or of another version than {VERSION}.")
+    return described
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
