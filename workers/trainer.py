@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import assert_never
+from typing import assert_never, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
 from workers.batches import TrainingSet, epoch_batches
 from workers.errors import DivergedError
+from workers.inference import Network
 from workers.seeding import derive_seed
 
 CLIP_NORM = 12.0  # nnU-Net's value; stops single steps, leaves normal ones alone
@@ -45,15 +46,16 @@ class Trainer:
     device: torch.device
 
     @property
-    def network(self) -> nn.Module:
-        """The network that is evaluated and exported, in evaluation mode."""
-        return (self.average or self.model).eval()
+    def network(self) -> Network:
+        """The network that is evaluated and exported, in evaluation mode; takes windows from any device."""
+        model = (self.model if self.average is None else self.average).eval()
+        return lambda windows: cast(Tensor, model(windows.to(self.device)))
 
     def train_epoch(self, epoch: int, *, loader_workers: int = 0) -> float:
         """Train one epoch (1-based) and return its mean loss.
 
         Raises:
-            DivergedError: A loss that is not finite.
+            DivergedError: A loss or a gradient that is not finite.
         """
         recipe = self.candidate.recipe
         self.model.train()
@@ -66,14 +68,11 @@ class Trainer:
                 done = ((epoch - 1) * steps + step) / (self.max_epochs * steps)
                 for group in self.optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * schedule_factor(recipe, done)
-                loss = self._step(images, labels, done)
-                if not math.isfinite(loss):
-                    raise DivergedError(f"the loss became {loss} in epoch {epoch}, step {step + 1}.")
-                total += loss
+                total += self._step(images, labels, f"epoch {epoch}, step {step + 1}")
                 self._update_average((epoch - 1) * steps + step)
         return total / steps
 
-    def _step(self, images: Tensor, labels: Tensor, done: float) -> float:
+    def _step(self, images: Tensor, labels: Tensor, where: str) -> float:
         images, labels = _to_device(images, self.device), labels.to(self.device, non_blocking=True)
         bf16 = self.candidate.recipe.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
@@ -81,9 +80,16 @@ class Trainer:
         loss: Tensor = self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
-        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss became {value} in {where}.")
+        if not math.isfinite(
+            float(norm)
+        ):  # else the weights are spoilt, and evaluated, before the next loss tells
+            raise DivergedError(f"the norm of the gradient became {float(norm)} in {where}.")
         self.optimiser.step()
-        return float(loss.detach())
+        return value
 
     def _update_average(self, step: int) -> None:
         if self.average is None:
