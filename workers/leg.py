@@ -13,7 +13,7 @@ from workers.batches import TrainingSet
 from workers.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
 from workers.contract import EpochResult, Leg, LegResult, Status
 from workers.data.dataset import Case, Dataset, open_dataset
-from workers.errors import DivergedError
+from workers.errors import CheckpointError, DivergedError
 from workers.evaluate import class_names, evaluate, prepared_cases
 from workers.picture import save_picture
 from workers.preprocessing import Prepared, fit
@@ -89,7 +89,11 @@ def open_work(leg: Leg) -> Work:
         device=leg.device,
     )
     if leg.checkpoint is not None:
-        tensors, _ = load_checkpoint(leg.checkpoint)
+        tensors, state = load_checkpoint(leg.checkpoint)
+        if state["epoch"] != leg.first_epoch:
+            raise CheckpointError(
+                f"{leg.checkpoint} holds epoch {state['epoch']}, but the leg begins after epoch {leg.first_epoch}."
+            )
         unpack(tensors, trainer.model, trainer.average, trainer.optimiser)
     return Work(leg, dataset, trainer, prepared_cases(dataset, leg.split, fitted))
 
