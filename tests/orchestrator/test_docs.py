@@ -92,6 +92,11 @@ def test_help_shows_an_example_of_the_command(path: tuple[str, ...]) -> None:
     assert {word for word in example if word.startswith("--")} <= options
 
 
+def test_all_commands_but_those_the_readme_names_print_json_on_demand() -> None:
+    without = {path for path, command in TREE.items() if not any("--json" in p.opts for p in command.params)}
+    assert without == {("stop",), ("ui",), ("space", "sample"), ("preset", "show")}
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.yaml")), ids=lambda path: path.name)
 def test_example_jobs_load(path: Path) -> None:
     job = load_job(path)
