@@ -36,6 +36,7 @@ from workers.network_file import (
     save_onnx,
 )
 from workers.preprocessing import Prepared, fit, prepare
+from workers.source import first_five
 
 PROOF = "proof.json"
 CARD = "model_card.md"
@@ -83,6 +84,11 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path | None
     """
     if folder.exists():
         raise ExportError(f"{folder} exists; name another folder or remove it.")
+    if dataset.digest != trained.view.digest:
+        raise ExportError(
+            f"{dataset.location} holds {dataset.digest[:12]}, but the network was trained on {trained.view.digest[:12]}; "
+            "give the data set that it was trained on."
+        )
     candidate = from_json(Candidate, trained.candidate)
     manifest = dataset.manifest
     description = Description(
@@ -104,7 +110,11 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path | None
         network = build_network(description, weights)
         save_onnx(network, making, description)
         ids = dataset.ids(trained.split)
-        cases = [dataset.case(id) for id in ids] if raw is None else list(raw_cases(raw, ids))
+        cases = (
+            [dataset.case(id) for id in ids]
+            if raw is None
+            else list(raw_cases(raw, ids, source=manifest.source))
+        )
         check_same_cases(cases, dataset)
         evidence = prove(making, cases, split=trained.split, recorded=trained.metrics, trained=network)
         (making / CARD).write_text(model_card(description, trained.facts, evidence))
@@ -118,8 +128,12 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path | None
         proof["data"] = {
             "digest": dataset.digest,
             "name": manifest.name,
+            "source": manifest.source,
             "raw": None if raw is None else str(raw.resolve()),
-            "stored": dataset.location,
+            "stored": dataset.location
+            if "://" in dataset.location
+            else str(Path(dataset.location).expanduser().resolve()),
+            "cases": {case.id: case_digest(case) for case in cases},
         }
         proof["files"] = {name: _fingerprint(making / name) for name in SEALED}
         (making / PROOF).write_text(_json({**proof, "seal": seal(proof)}))
@@ -190,9 +204,15 @@ def verify(folder: Path, *, raw: Path | None = None) -> JSON:
         dataset = open_dataset(data["stored"], digest=data["digest"])
         evidence, cases = f"the stored data set {data['stored']}", [dataset.case(id) for id in ids]
     elif source.is_dir():
-        evidence, cases = f"the raw files in {source}", list(raw_cases(source, ids))
+        evidence, cases = f"the raw files in {source}", list(raw_cases(source, ids, source=data["source"]))
     else:
         raise DataError(f"the raw files are not at {source}; name their folder with --raw.")
+    changed = [case.id for case in cases if case_digest(case) != data["cases"][case.id]]
+    if changed:
+        raise ExportError(
+            f"{first_five('cases differ from those that the proof was made on', changed)}; "
+            "give the files as they were."
+        )
     return {"evidence": evidence, **prove(folder, cases, split=proof["split"], recorded=proof["recorded"])}
 
 
@@ -207,11 +227,11 @@ def check_seal(folder: Path) -> JSON:
         raise ExportError(f"{folder} is no export: it has no {PROOF}.")
     try:
         content = json.loads(path.read_text())
-        claimed = content.pop("seal")
+        claimed, listed = content.pop("seal"), set(content["files"])
         altered = [name for name, facts in content["files"].items() if _fingerprint(folder / name) != facts]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ExportError(f"{path} was altered: it is not a proof any more.") from None
-    if claimed != seal(content):
+    if claimed != seal(content) or listed != set(SEALED):
         raise ExportError(f"{path} was altered: its seal does not fit its content.")
     if altered:
         raise ExportError(
@@ -227,11 +247,20 @@ def check_same_cases(cases: list[Case], dataset: Dataset) -> None:
         ExportError: A case is missing or differs.
     """
     for case in cases:
-        stored = dataset.case(case.id)
-        if not (np.array_equal(stored.image, case.image) and np.array_equal(stored.labels, case.labels)):  # type: ignore[arg-type]
+        if case_digest(dataset.case(case.id)) != case_digest(case):
             raise ExportError(
                 f"{case.id}: the raw file differs from what was ingested; ingest it again and search anew."
             )
+
+
+def case_digest(case: Case) -> str:
+    """Hash over what a network sees of a case and is scored against: voxels, labels, geometry."""
+    digest = hashlib.sha256(repr(case.spacing).encode())
+    for values in (case.image, case.labels, case.affine):
+        if values is not None:
+            digest.update(f"{values.dtype}{values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def seal(proof: JSON) -> str:
@@ -263,6 +292,10 @@ def _compare_outputs(
         for case, prepared in pairs:
             ours = case_scores(reloaded, prepared.image, description.view, num_classes=num_classes)
             theirs = case_scores(onnx, prepared.image, description.view, num_classes=num_classes)
+            if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+                raise ExportError(
+                    f"{case.id}: the network gives logits that are not finite; export another trial."
+                )
             largest = max(largest, float(np.abs(ours).max()))
             difference = max(difference, float(np.abs(ours - theirs).max()))
             if trained is not None:
@@ -283,7 +316,7 @@ def _check_metrics(name: str, evaluation: Evaluation, recorded: Mapping[str, flo
     measured = evaluation.metrics
     for metric, value in recorded.items():
         again = measured.get(metric)
-        if again is None or abs(again - value) > METRIC_TOLERANCE:
+        if again is None or not abs(again - value) <= METRIC_TOLERANCE:  # a NaN is never within
             raise ExportError(
                 f"{metric} was recorded as {value:.6f} but {name} gives {again if again is None else round(again, 6)} "
                 f"from the raw files; allowed difference is {METRIC_TOLERANCE:g}."

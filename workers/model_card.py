@@ -1,17 +1,14 @@
 """The card that travels with an exported network: what it is, how it was found, what it scored, how to use it."""
 
 import json
-from typing import TYPE_CHECKING
 
 from search_spaces.candidate import digest, to_json
 from search_spaces.profile import profile
 from workers.contract import JSON
-
-if TYPE_CHECKING:
-    from workers.network_file import Description
+from workers.network_file import Description
 
 
-def model_card(description: "Description", facts: JSON, evidence: JSON) -> str:
+def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
     """Markdown of the card.
 
     Args:

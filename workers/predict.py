@@ -21,6 +21,8 @@ from workers.preprocessing import LabelArray, prepare
 from workers.volume_file import SUFFIXES as VOLUME_SUFFIXES
 from workers.volume_file import read_volume
 
+ENGINES = ("torch", "onnx")
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -58,18 +60,24 @@ def predict(
 
     Raises:
         ExportError: The export is altered or incomplete.
-        DataError: An input is missing, of another kind, or has another number of channels; nothing was written.
+        DataError: An input is missing, damaged, of another kind, or has another number of channels; every such input is
+            named, and nothing was written.
     """
     check_seal(export)
     description = load_description(export)
     files = _files(inputs, volumes=description.view.view != "images")
-    cases = [_read(path) for path in files]
-    for case in cases:
-        prepare(description.fitted, case)
+    problems = [problem for path in files if (problem := _problem(path, description)) is not None]
+    if out.exists() and not out.is_dir():
+        problems.append(f"{out}: a file; name a folder for the results.")
+    if engine not in ENGINES:
+        problems.append(f"engine {engine!r}: allowed are {' and '.join(ENGINES)}.")
+    if problems:
+        raise DataError("predict: the inputs cannot be used", problems)
     network = load_torch(export, description) if engine == "torch" else load_onnx(export)
     out.mkdir(parents=True, exist_ok=True)
     done = []
-    for path, case in zip(files, cases, strict=True):
+    for path in files:
+        case = _read(path)  # again, so that memory holds one case at a time
         with torch.inference_mode():
             labels = predict_labels(
                 network,
@@ -91,7 +99,13 @@ def _files(inputs: Sequence[Path], *, volumes: bool) -> list[Path]:
     problems = []
     for path in inputs:
         if path.is_dir():
-            inside = sorted(child for child in path.iterdir() if child.name.lower().endswith(suffixes))
+            inside = sorted(
+                child
+                for child in path.iterdir()
+                if child.is_file()
+                and child.name.lower().endswith(suffixes)
+                and not child.name.startswith(".")
+            )
             files += inside
             problems += [] if inside else [f"{path}: holds no {kind}."]
         elif not path.exists():
@@ -109,12 +123,24 @@ def _files(inputs: Sequence[Path], *, volumes: bool) -> list[Path]:
     return files
 
 
+def _problem(path: Path, description: Description) -> str | None:
+    """Why the network cannot take a file, or None; preparing it is the test."""
+    try:
+        case = _read(path)
+        if not np.isfinite(case.image).all():
+            return f"{path}: holds NaN or infinite values; replace them."
+        prepare(description.fitted, case)
+    except DataError as error:
+        return str(error)
+    return None
+
+
 def _read(path: Path) -> Case:
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         volume = read_volume(path, where=str(path))
         return Case(_stem(path), "", volume.image, None, volume.spacing, volume.affine, None)
     image = decode_image(path.read_bytes(), where=str(path))
-    return Case(_stem(path), "", image, None, (1.0,) * (image.ndim - 1), None, None)
+    return Case(_stem(path), "", image, None, None, None, None)
 
 
 def _write(path: Path, case: Case, labels: LabelArray, out: Path, description: Description) -> Prediction:
@@ -125,6 +151,7 @@ def _write(path: Path, case: Case, labels: LabelArray, out: Path, description: D
         header: Any = nib.nifti1.Nifti1Image.from_filename(path).header.copy()
         header.set_data_dtype(np.uint8)
         header.set_slope_inter(1, 0)
+        header["cal_min"] = header["cal_max"] = 0  # the grey window of the input is none for labels
         nib.nifti1.Nifti1Image(labels, case.affine, header).to_filename(target)
         depth = int((labels > 0).sum(axis=(0, 1)).argmax())
         image, shown = image[..., depth], labels[..., depth]

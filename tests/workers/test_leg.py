@@ -107,7 +107,8 @@ def test_training_learns(make_leg: MakeLeg) -> None:
 def test_a_picture_of_truth_and_prediction_is_kept(make_leg: MakeLeg) -> None:
     leg = make_leg(last_epoch=1)
     run(leg)
-    picture = np.asarray(Image.open(Path(leg.storage) / picture_key(3)))
+    with Image.open(Path(leg.storage) / picture_key(3)) as opened:
+        picture = np.asarray(opened)
     columns = picture.shape[1] // 192
     assert picture.shape == (2 * 192, columns * 192, 3) and 1 <= columns <= 4
 
