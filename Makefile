@@ -16,12 +16,12 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"segsearch needs Python 3.11 or newer, this is {v[0]}.{v[1]}; set PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
 search: install
 	$(BIN)/segsearch data ingest examples/data/hippocampus $(DATA)
-	$(BIN)/segsearch run $(JOB)
+	$(BIN)/segsearch run --resume $(JOB)
 
 test: install
 	$(BIN)/python -m pytest -m "not slow and not gpu" -q

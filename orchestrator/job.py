@@ -183,7 +183,7 @@ _adapter: TypeAdapter[Job] = TypeAdapter(Job)
 
 
 def load_job(path: str | Path) -> Job:
-    """Read and check a job file; what needs the data set or the space is checked by ``orchestrator.resolve``.
+    """Read and check a job file; what needs the data set or the space is checked by ``orchestrator.plan.make_plan``.
 
     Raises:
         JobError: With every problem, each with its line and column.

@@ -18,6 +18,7 @@ from typing import Any
 
 from orchestrator.engine.events import Event
 from orchestrator.journal import Cursor, Journal
+from orchestrator.places import JOURNAL_VARIABLE, TRACKING_VARIABLE, search_folder
 from workers.contract import JSON
 from workers.picture import picture_key
 from workers.store import open_store
@@ -120,13 +121,13 @@ class Publisher:
 
     def _on_opened(self, event: Event, state: Published) -> None:
         job = event.body["job"]
-        state.storage = job["storage"]
+        state.storage = search_folder(job["storage"], self.search)
         direction, names = next((d, n) for d, n in job["objectives"].items() if n)
         state.objective, state.maximize = names[0], direction == "maximize"
         name = f"segsearch/{self.search}"
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            place = artifact_root(self.tracking_uri, state.storage)
+            place = artifact_root(self.tracking_uri, job["storage"])
             state.experiment = self.client.create_experiment(name, artifact_location=place)
         else:
             state.experiment = found.experiment_id
@@ -297,4 +298,4 @@ def _input_closed(timeout_s: float) -> bool:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="publisher: %(message)s")
-    publish_until_stopped(*sys.argv[1:4])
+    publish_until_stopped(os.environ[JOURNAL_VARIABLE], sys.argv[1], os.environ[TRACKING_VARIABLE])

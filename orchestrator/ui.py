@@ -5,13 +5,15 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.journal import Journal
 from orchestrator.places import absolute, journal_url, tracking_uri
-from orchestrator.tracking import Publisher, analyze
+from orchestrator.search import interruptible
+from orchestrator.tracking import CONSUMER, Published, Publisher, analyze
 
 START_S = 90.0
 
@@ -34,9 +36,14 @@ def serve(storage: str, *, port: int, say: Callable[[str], None]) -> None:
     analyze(uri)
     server = subprocess.Popen(command(storage, uri, port), env={**os.environ, **SETTINGS}, stdout=sys.stderr)
     try:
-        wait_until_up(f"http://127.0.0.1:{port}", server)
-        say(f"MLflow UI: http://127.0.0.1:{port}   (Ctrl-C ends it)")
-        server.wait()
+        with interruptible():
+            wait_until_up(f"http://127.0.0.1:{port}", server)
+            for name, address in run_lists(storage, port):
+                say(f"runs of {name}, best first: {address}")
+            say(f"MLflow UI: http://127.0.0.1:{port}   (Ctrl-C ends it)")
+            server.wait()
+    except KeyboardInterrupt:
+        say("ended")
     finally:
         server.terminate()
         server.wait()
@@ -47,6 +54,20 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
+
+
+def run_lists(storage: str, port: int) -> list[tuple[str, str]]:
+    """Address of each search's run list, sorted by what it searched for."""
+    journal = Journal(journal_url(storage))
+    found = []
+    for name in journal.names():
+        state = Published.from_json(journal.cursor(name, CONSUMER).data)
+        if state.experiment:
+            order = urllib.parse.urlencode(
+                {"orderByKey": f"metrics.`{state.objective}`", "orderByAsc": "false"}
+            )
+            found.append((name, f"http://127.0.0.1:{port}/#/experiments/{state.experiment}/runs?{order}"))
+    return found
 
 
 def command(storage: str, uri: str, port: int) -> list[str]:

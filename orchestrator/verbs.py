@@ -22,7 +22,13 @@ from orchestrator.errors import JournalError, OrchestratorError
 from orchestrator.executor import Executor
 from orchestrator.job import Retrain, job_from_json, load_job_document
 from orchestrator.journal import Journal
-from orchestrator.places import DEFAULT_STORAGE, journal_url, tracking_uri
+from orchestrator.places import (
+    DEFAULT_STORAGE,
+    JOURNAL_VARIABLE,
+    TRACKING_VARIABLE,
+    journal_url,
+    tracking_uri,
+)
 from orchestrator.plan import Plan, make_plan
 from orchestrator.search import Watch, create_search, drive, interruptible, open_session
 from orchestrator.winners import RESULT, ask_retraining, export_folder, export_row, find_winner, notes
@@ -48,7 +54,12 @@ def validate(job_file: str | Path) -> Plan:
 
 
 def run(
-    job_file: str | Path, *, executor: ExecutorName = "ray", watch: Watch | None = None, track: bool = True
+    job_file: str | Path,
+    *,
+    executor: ExecutorName = "ray",
+    watch: Watch | None = None,
+    track: bool = True,
+    go_on: bool = False,
 ) -> JSON:
     """Search, retrain, compare and export; returns the result.
 
@@ -57,6 +68,7 @@ def run(
         executor: ``ray``: trials side by side on a local Ray; ``in-process``: one after another here, for a debugger.
         watch: Told each event.
         track: Publish to MLflow.
+        go_on: Resume where a search of this name exists, rather than refuse.
 
     Raises:
         JobError: The job is wrong.
@@ -65,6 +77,8 @@ def run(
     """
     plan = validate(job_file)
     journal = Journal(journal_url(plan.job.storage))
+    if go_on and plan.job.name in journal.names():
+        return resume(plan.job.name, storage=plan.job.storage, executor=executor, watch=watch, track=track)
     create_search(plan, journal)
     return _lead(plan, journal, executor=executor, watch=watch, track=track)
 
@@ -263,8 +277,12 @@ def _publishing(plan: Plan, journal: Journal, *, track: bool) -> Iterator[None]:
         yield
         return
     uri = tracking_uri(plan.job.storage)
-    command = [sys.executable, "-m", "orchestrator.tracking", journal.url, plan.job.name, uri]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    command = [sys.executable, "-m", "orchestrator.tracking", plan.job.name]
+    places = {
+        JOURNAL_VARIABLE: journal.url,
+        TRACKING_VARIABLE: uri,
+    }  # not in the command line: they may hold passwords
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **places})
     try:
         yield
     finally:

@@ -16,6 +16,8 @@ from orchestrator.yaml_document import DocumentError
 from search_spaces.errors import SpaceError
 from workers.errors import ExportError, WorkerError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="segsearch",
     help="Search for the segmentation network, loss and recipe that suit your images and your limits.",
@@ -42,8 +44,7 @@ def run(arguments: list[str]) -> int:
     try:
         result = app(arguments, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        _say(arguments, ["interrupted; 'segsearch resume NAME' goes on where it stopped."])
-        return 130
+        result = INTERRUPTED
     except ClickException as error:
         _say(arguments, [error.format_message()])
         return 2
@@ -59,6 +60,8 @@ def run(arguments: list[str]) -> int:
     except OrchestratorError as error:
         _say(arguments, [str(error)])
         return 2 if isinstance(error, ValueError) else 1
+    if result == INTERRUPTED:  # typer turns Ctrl-C into this result
+        _say(arguments, ["interrupted; 'segsearch resume NAME' goes on where it stopped."])
     return result if isinstance(result, int) else 0
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from orchestrator import verbs
 from orchestrator.cli.output import AsJson, console, print_json, print_table
 from orchestrator.cli.results import print_result
+from orchestrator.job import load_job
 from orchestrator.places import DEFAULT_STORAGE
 from orchestrator.progress import ProgressView
 
@@ -73,18 +74,23 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
 
 
 def run(
-    job: JobFile, in_process: InProcess = False, no_tracking: NoTracking = False, as_json: AsJson = False
+    job: JobFile,
+    go_on: Annotated[
+        bool, typer.Option("--resume", help="Go on where a search of this name exists.")
+    ] = False,
+    in_process: InProcess = False,
+    no_tracking: NoTracking = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search, retrain the best, compare with a preset, export the winner with its proof.
 
     Example: segsearch run examples/hippocampus.yaml
     """
     with _view(as_json) as view:
-        result = verbs.run(
-            job, executor="in-process" if in_process else "ray", watch=view, track=not no_tracking
-        )
-    plan_storage = verbs.validate(job).job
-    _finish(plan_storage.name, result, plan_storage.storage, as_json)
+        executor: verbs.ExecutorName = "in-process" if in_process else "ray"
+        result = verbs.run(job, executor=executor, watch=view, track=not no_tracking, go_on=go_on)
+    checked = load_job(job)
+    _finish(checked.name, result, checked.storage, as_json)
 
 
 def resume(
@@ -105,7 +111,7 @@ def resume(
 
 
 def stop(name: Search, storage: Storage = DEFAULT_STORAGE) -> None:
-    """Ask a running search to end after its running epochs; it can be resumed.
+    """Ask a running search to end for good after its running epochs; what it found stays.
 
     Example: segsearch stop hippocampus
     """

@@ -153,7 +153,7 @@ class RayTuneExecutor:
                 ray.init(address=self.address, **common)
         except Exception as error:
             raise ExecutorError(
-                f"Ray could not be started ({error}); look into {self._folder}, or run without it: --executor in-process."
+                f"Ray could not be started ({error}); look into {self._folder}, or run without it: --in-process."
             ) from error
         self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=10_000).remote()
         self._fleet = threading.Thread(target=self._run_fleet, daemon=True, name="tune")

@@ -1,0 +1,152 @@
+"""A folder as a user has it: a few real volumes, ingested, with a small job; and the command line on it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.main import run as run_command
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "data" / "hippocampus"
+SPLITS = {"train": 5, "validation": 2, "test": 3}
+
+JOB = """\
+name: {name}
+dataset: data/small
+raw: raw
+data: {{size: [64, 64], batch: 8, epoch_samples: 32}}
+space: compact
+fix: {{architecture.encoder.width: [8, 16], architecture.encoder.stages: [3, 4], recipe.optimiser: adamw}}
+constraints: {{parameters: 2.0e6, macs: 6.0e7}}
+search: {{sampler: {sampler}, scheduler: {{kind: asha, max_epochs: 4, min_epochs: 1, reduction: 2}}, seed: 3}}
+budget: {{trials: {trials}}}
+retrain: {{top: {top}, epochs: 3, seeds: 1, against: small_unet}}
+"""
+
+
+@dataclass
+class Workspace:
+    """A folder and the environment of its commands."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def job(self, name: str, *, trials: int = 4, top: int = 1, sampler: str = "tpe", extra: str = "") -> Path:
+        """Write a small job."""
+        path = self.folder / f"{name}.yaml"
+        path.write_text(JOB.format(name=name, trials=trials, top=top, sampler=sampler) + extra)
+        return path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command in a process of its own."""
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(("SEGSEARCH_J", "MLFLOW_", "RAY_"))
+        }
+        environment |= {
+            "HOME": str(self.folder),
+            "SEGSEARCH_CACHE": str(self.folder / "cache"),
+            **self.environment,
+        }
+        command = [sys.executable, "-m", "orchestrator.cli.main", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def run(self, *arguments: str, exits: int = 0, timeout_s: float = 400) -> str:
+        """Run a command in a process of its own; its standard output, or standard error where it must fail."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=timeout_s)
+        assert process.returncode == exits, f"exit {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in out + err
+        return out if exits == 0 else err
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command with ``--json``; what it printed."""
+        return json.loads(self.run(*arguments, "--json"))
+
+
+@pytest.fixture(scope="session")
+def small_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten hippocampus volumes in Decathlon layout."""
+    folder = tmp_path_factory.mktemp("raw") / "raw"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("*.nii.gz"))
+    (folder / "imagesTr").mkdir(exist_ok=True)
+    (folder / "labelsTr").mkdir(exist_ok=True)
+    described = json.loads((EXAMPLE / "dataset.json").read_text())
+    splits = json.loads((EXAMPLE / "splits.json").read_text())
+    kept = {split: splits[split][:count] for split, count in SPLITS.items()}
+    ids = {id for names in kept.values() for id in names}
+    described["training"] = [pair for pair in described["training"] if _case(pair["image"]) in ids]
+    described["numTraining"] = len(ids)
+    for pair in described["training"]:
+        for part in pair.values():
+            shutil.copy(EXAMPLE / part, folder / part)
+    (folder / "dataset.json").write_text(json.dumps(described))
+    (folder / "splits.json").write_text(json.dumps(kept))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_dataset(small_raw: Path) -> Path:
+    """The ten volumes as a data set."""
+    from workers.data.ingest import ingest
+
+    dest = small_raw.parent / "dataset"
+    ingest(small_raw, str(dest))
+    return dest
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, small_raw: Path, small_dataset: Path) -> Workspace:
+    """A fresh folder with raw files and data set."""
+    return make_workspace(tmp_path, small_raw, small_dataset)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, small_raw: Path, small_dataset: Path) -> Workspace:
+    """A folder in which the search ``demo`` ran to its end on a local Ray, two trials side by side."""
+    space = make_workspace(tmp_path_factory.mktemp("finished"), small_raw, small_dataset)
+    space.run("run", str(space.job("demo", trials=5)))
+    return space
+
+
+def make_workspace(folder: Path, raw: Path, dataset: Path) -> Workspace:
+    """A folder with links to raw files and data set."""
+    (folder / "data").mkdir()
+    (folder / "raw").symlink_to(raw)
+    (folder / "data" / "small").symlink_to(dataset)
+    return Workspace(folder)
+
+
+@pytest.fixture
+def inside(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """This process stands in a fresh folder, for commands that need no process of their own."""
+    monkeypatch.chdir(workspace.folder)
+    monkeypatch.delenv("SEGSEARCH_JOURNAL", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield workspace
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run a command in this process: exit code, standard output, standard error."""
+    code = run_command(list(arguments))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    return code, out, err
+
+
+def _case(image: str) -> str:
+    return Path(image).name.removesuffix(".nii.gz")

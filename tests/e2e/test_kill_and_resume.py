@@ -1,0 +1,135 @@
+"""kill -9 of a driver, then resume: nothing lost, nothing twice, and with one slot the very same numbers."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.engine.events import Event
+from orchestrator.journal import Journal
+
+
+def events_of(workspace: Any, name: str) -> list[Event]:
+    """The journal of a search."""
+    journal = Journal(f"sqlite:///{workspace.folder}/runs/journal.db")
+    try:
+        return journal.read(name)
+    finally:
+        journal.close()
+
+
+def epochs_of(written: list[Event]) -> list[tuple[Any, ...]]:
+    """Trial, epoch, loss and metrics of every epoch, in order of trial and epoch."""
+    return sorted(
+        (e.body["trial"], e.body["epoch"], e.body["loss"], tuple(sorted(e.body["metrics"].items())))
+        for e in written
+        if e.kind == "epoch"
+    )
+
+
+def kill_after(workspace: Any, name: str, process: subprocess.Popen[str], *, epochs: int) -> None:
+    """Kill a driver once its journal holds so many epochs."""
+    database = workspace.folder / "runs" / "journal.db"
+    end = time.monotonic() + 300
+    while time.monotonic() < end and process.poll() is None:
+        if database.exists() and _count(database, name) >= epochs:
+            break
+        time.sleep(0.05)
+    assert process.poll() is None, process.communicate()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def check_whole(written: list[Event], *, trials: int) -> None:
+    """Every trial once, with one verdict, its epochs 1..n without gap or repetition."""
+    asked = [e.body for e in written if e.kind == "asked" and e.body["purpose"] == "search"]
+    assert len(asked) == trials
+    assert len({body["digest"] for body in asked}) == trials
+    for number in {e.body["trial"] for e in written if e.kind == "asked"}:
+        assert sum(e.kind == "trial_ended" and e.body["trial"] == number for e in written) == 1
+        epochs = [e.body["epoch"] for e in written if e.kind == "epoch" and e.body["trial"] == number]
+        assert epochs == list(range(1, len(epochs) + 1))
+
+
+def test_one_slot_repeats_a_search_across_kills(workspace: Any) -> None:
+    options = ("--in-process", "--no-tracking")
+    workspace.run("run", str(workspace.job("whole", trials=4, top=0)), *options)
+    for round_, epochs in enumerate((1, 4)):
+        name = "killed"
+        verb = ("run", str(workspace.job(name, trials=4, top=0))) if round_ == 0 else ("resume", name)
+        kill_after(workspace, name, workspace.start(*verb, *options), epochs=epochs)
+    workspace.run("resume", "killed", *options)
+    whole, killed = events_of(workspace, "whole"), events_of(workspace, "killed")
+    check_whole(killed, trials=4)
+    assert sum(e.kind == "leading" for e in killed) == 3
+    assert epochs_of(killed) == epochs_of(whole)
+
+
+def test_a_killed_driver_on_ray_is_resumed_and_leaves_no_process(workspace: Any) -> None:
+    job = workspace.job("rayed", trials=4, top=0)
+    kill_after(workspace, "rayed", workspace.start("run", str(job)), epochs=2)
+    reported = len([e for e in events_of(workspace, "rayed") if e.kind == "epoch"])
+    workspace.run("resume", "rayed")
+    written = events_of(workspace, "rayed")
+    check_whole(written, trials=4)
+    assert len([e for e in written if e.kind == "epoch"]) > reported
+    assert workspace.json("status", "rayed")["state"] == "finished"
+    assert _processes_in(workspace.folder) == []
+
+
+def test_a_second_driver_is_refused_and_a_stop_request_ends_the_first(workspace: Any) -> None:
+    job = workspace.job("long", trials=40, top=0)
+    first = workspace.start("run", str(job), "--in-process", "--no-tracking")
+    database = workspace.folder / "runs" / "journal.db"
+    while not (database.exists() and _count(database, "long") >= 1):
+        assert first.poll() is None
+        time.sleep(0.05)
+    refused = workspace.run("resume", "long", "--in-process", "--no-tracking", exits=1)
+    assert f"is led by process {first.pid}" in refused
+    assert "asked long to stop" in workspace.run("stop", "long")
+    out, err = first.communicate(timeout=120)
+    assert first.returncode == 0, out + err
+    assert workspace.json("status", "long")["finish"] == "stop_requested"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_says_how_to_go_on(workspace: Any, sent: signal.Signals) -> None:
+    process = workspace.start("run", str(workspace.job("broken", trials=9)), "--in-process", "--no-tracking")
+    database = workspace.folder / "runs" / "journal.db"
+    while not (database.exists() and _count(database, "broken") >= 1):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "segsearch resume" in err
+    assert "Traceback" not in err
+
+
+def _count(database: Path, name: str) -> int:
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        query = "select count(*) from events where search = ? and kind = 'epoch'"
+        return int(connection.execute(query, (name,)).fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0  # the table is not there yet
+    finally:
+        connection.close()
+
+
+def _processes_in(folder: Path) -> list[str]:
+    """Command lines of processes whose home is this folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            environment = (process / "environ").read_bytes()
+            if f"HOME={folder}".encode() in environment.split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except (OSError, ValueError):
+            continue
+    return found
