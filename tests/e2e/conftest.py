@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,12 +140,17 @@ def inside(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wo
     yield workspace
 
 
-def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+@pytest.fixture
+def cli(inside: Workspace, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run a command in this process: exit code, standard output, standard error."""
-    code = run_command(list(arguments))
-    out, err = capsys.readouterr()
-    assert "Traceback" not in out + err
-    return code, out, err
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = run_command(list(arguments))
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return call
 
 
 def _case(image: str) -> str:
