@@ -118,7 +118,7 @@ def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
     best = next((row for row in rows if row.value is not None), None)
     return {
         "name": name,
-        "state": "running" if driver else "finished" if notes(written, RESULT) else "stopped",
+        "state": "running" if driver else "finished" if is_over(written, state) else "stopped",
         "driver": None if driver is None else f"process {driver.pid} on {driver.host}",
         "trials": len(rows),
         "ended": sum(state.trials[row.trial].verdict is not None for row in rows),
@@ -128,6 +128,12 @@ def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
         "worker_hours": sum(trial.cost.total for trial in state.trials) / 3600,
         "finish": state.finished,
     }
+
+
+def is_over(written: list[Event], state: State) -> bool:
+    """Whether nothing of a search is left to do: it was concluded, or its job or a user wants no more."""
+    wants_more = written[0].body["job"]["retrain"]["top"] > 0 and not state.stop_requested
+    return bool(notes(written, RESULT)) or (state.finished is not None and not wants_more)
 
 
 def stop(name: str, *, storage: str = DEFAULT_STORAGE) -> bool:

@@ -79,6 +79,9 @@ def test_a_killed_driver_on_ray_is_resumed_and_leaves_no_process(workspace: Any)
     check_whole(written, trials=4)
     assert len([e for e in written if e.kind == "epoch"]) > reported
     assert workspace.json("status", "rayed")["state"] == "finished"
+    end = time.monotonic() + 150  # Ray's two agents look for their dead cluster for about a minute
+    while _processes_in(workspace.folder) and time.monotonic() < end:
+        time.sleep(1)
     assert _processes_in(workspace.folder) == []
 
 
