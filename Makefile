@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SEGSEARCH_DATA ?= $(wildcard ../shared/data)
+SEGSEARCH_DATA ?= $(abspath $(wildcard ../shared/data))
 export SEGSEARCH_DATA
 DATA := data/hippocampus
 JOB := examples/hippocampus.yaml

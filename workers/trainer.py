@@ -81,13 +81,11 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        # Both are checked before the step: else spoilt weights would be scored before the next loss tells.
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DivergedError(f"the loss became {value} in {where}.")
-        if not math.isfinite(
-            float(norm)
-        ):  # else the weights are spoilt, and evaluated, before the next loss tells
-            raise DivergedError(f"the norm of the gradient became {float(norm)} in {where}.")
+        for what, number in (("loss", value), ("norm of the gradient", float(norm))):
+            if not math.isfinite(number):
+                raise DivergedError(f"the {what} became {number} in {where}.")
         self.optimiser.step()
         return value
 
