@@ -41,10 +41,7 @@ class Plan:
         dataset: The open data set.
         view: How legs read it.
         settings: What the engine is told.
-        space: Narrowed by ``fix``.
         against: The preset that the winner is compared with, or None.
-        storage: Location for checkpoints and pictures of this search.
-        threads: CPU threads of a slot.
         device: Where legs run.
     """
 
@@ -52,11 +49,18 @@ class Plan:
     dataset: Dataset
     view: DataView
     settings: EngineSettings
-    space: Space
     against: tuple[str, Candidate] | None
-    storage: str
-    threads: int
-    device: Literal["cpu", "cuda"]
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def storage(self) -> str:
+        """Location for checkpoints and pictures of this search."""
+        return search_folder(self.job.storage, self.job.name)
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a slot."""
+        return self.job.resources.slot_cpus
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -115,9 +119,7 @@ class _Planner:
             raw=None if self.job.raw is None else absolute(self.job.raw),
             fix=self._fix(),
         )
-        storage = search_folder(job.storage, job.name)
-        threads = job.resources.slot_cpus
-        return Plan(job, dataset, view, settings, space, against, storage, threads, "cpu")
+        return Plan(job, dataset, view, settings, against)
 
     def _settings(
         self, dataset: Dataset, view: DataView, space: Space, sampler: Sampler, slots: int

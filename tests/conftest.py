@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import workers  # noqa: F401  # sets how OpenMP waits, before torch is imported
 
@@ -15,3 +17,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         top = item.path.relative_to(FOLDERS).parts[0]
         if top in ("integration", "e2e"):
             item.add_marker(top)
+
+
+@pytest.fixture(scope="session")
+def red_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images and masks of 18 x 24 pixels: RGB noise with a red part, a few pixels ignored."""
+    folder = tmp_path_factory.mktemp("red")
+    for place in ("images", "masks"):
+        (folder / place).mkdir()
+    for number in range(12):
+        rng = np.random.default_rng(number)
+        mask = np.zeros((18, 24), np.uint8)
+        mask[:, : int(rng.integers(6, 18))] = 1
+        image = rng.integers(0, 90, (18, 24, 3), dtype=np.uint8)
+        image[..., 0] += 120 * mask
+        mask[0, :5] = 255
+        Image.fromarray(image).save(folder / "images" / f"shot{number:02d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"shot{number:02d}.png")
+    return folder

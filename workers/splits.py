@@ -1,6 +1,6 @@
 """Which split a case belongs to when its source does not say: by a hash of its group, never by slice.
 
-Source: reference/data.md 3.7: u = first 8 bytes of sha256(salt, group) / 2^64, against the ratios, so that adding groups
+Specified in docs/data-format.md: u = first 8 bytes of sha256(salt, group) / 2^64, against the ratios, so that adding groups
 moves nobody. Deviations: where that would leave a split empty, the groups are cut by the rank of u instead.
 """
 

@@ -4,7 +4,7 @@ A store maps keys (``a/b.json``) to bytes. Writing is atomic: a reader sees all 
 written aside, synced and renamed; on S3 it is one conditional PutObject with its SHA-256, which the server checks. The
 endpoint comes from ``AWS_ENDPOINT_URL`` and credentials from boto3's own chain, never from a location.
 
-Source: reference/data.md 3.4 (conditions), 3.10 (client settings).
+Specified in docs/data-format.md.
 """
 
 import base64

@@ -10,7 +10,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from search_spaces.candidate import Candidate, to_json
 from search_spaces.encoders.cells import Cells
@@ -55,21 +54,10 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> DataView:
 
 
 @pytest.fixture(scope="session")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> DataView:
-    """RGB pictures of 18 x 24 pixels with a red half, some pixels ignored."""
+def shots(tmp_path_factory: pytest.TempPathFactory, red_pictures: Path) -> DataView:
+    """The red pictures as a data set."""
     folder = tmp_path_factory.mktemp("shots")
-    for place in ("images", "masks"):
-        (folder / "raw" / place).mkdir(parents=True)
-    for number in range(12):
-        rng = np.random.default_rng(number)
-        mask = np.zeros((18, 24), np.uint8)
-        mask[:, : int(rng.integers(6, 18))] = 1
-        image = rng.integers(0, 90, (18, 24, 3), dtype=np.uint8)
-        image[..., 0] += 120 * mask
-        mask[0, :5] = 255
-        Image.fromarray(image).save(folder / "raw" / "images" / f"shot{number:02d}.png")
-        Image.fromarray(mask).save(folder / "raw" / "masks" / f"shot{number:02d}.png")
-    manifest = ingest(folder / "raw", str(folder / "set"))
+    manifest = ingest(red_pictures, str(folder / "set"))
     return DataView(str(folder / "set"), manifest.digest, "images", (16, 16), 4, epoch_samples=12)
 
 

@@ -3,7 +3,7 @@
 Encoded pictures (JPEG, PNG) are stored as their file's bytes. Everything else is raw, little-endian, C order, compressed with
 zstd block by block; the Arrow file itself stays uncompressed, so that a row can be read through a memory map.
 
-Source: reference/data.md 3.2. Deviations: labels are always ``raw+zstd``, pictures' too: their hash then depends on the
+Specified in docs/data-format.md: labels are always ``raw+zstd``, pictures' too: their hash then depends on the
 labels and not on who compressed them, and no picture decoder runs for them. A volume is one row whatever its size
 (up to ``workers.volume_file.MAX_BYTES``); bricks belong to a later version.
 """
@@ -166,7 +166,7 @@ def to_batch(rows: Sequence[Row], schema: Any) -> Any:
 def row_at(batch: Any, index: int) -> Row:
     """A row of a record batch; payloads are copied out of the memory map.
 
-    Source: reference/data.md 3.5: a picture is decoded and a block decompressed into fresh memory anyway.
+    Specified in docs/data-format.md: a picture is decoded and a block decompressed into fresh memory anyway.
     """
     values = {name: batch.column(name)[index].as_py() for name in batch.schema.names}
     del values["mask_codec"], values["mask_dtype"]

@@ -161,7 +161,7 @@ def dataset_digest(lines: Iterable[str], classes: Iterable[str]) -> str:
         lines: One canonical line a case (``workers.data.format.digest_line``), any order.
         classes: Class names in order of their index.
 
-    Source: reference/data.md 3.4. Deviations: a case's line also holds shape, element type, spacing, affine and group,
+    Specified in docs/data-format.md: a case's line also holds shape, element type, spacing, affine and group,
         since results depend on them too.
     """
     digest = hashlib.sha256()

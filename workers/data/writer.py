@@ -3,7 +3,7 @@
 A reader that finds no manifest sees no data set, so a writer may die at any instruction: what it left is found again by
 its name, the sha256 of its bytes, when the same content is ingested once more.
 
-Source: reference/data.md 3.3 (sizes) and 3.4 (publish order). Deviations: a shard that lies under its name with other bytes
+Specified in docs/data-format.md: a shard that lies under its name with other bytes
 is replaced, since its name says which bytes are right.
 """
 

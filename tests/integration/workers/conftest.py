@@ -1,14 +1,13 @@
 """Two exports of tiny trained networks: of real volumes, and of made pictures."""
 
 import dataclasses
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from search_spaces.candidate import to_json
 from search_spaces.encoders.cells import Cells
@@ -39,19 +38,9 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def pictures(tmp_path_factory: pytest.TempPathFactory, red_pictures: Path) -> Exported:
     folder = tmp_path_factory.mktemp("pictures")
-    for place in ("images", "masks"):
-        (folder / "raw" / place).mkdir(parents=True)
-    for number in range(12):
-        rng = np.random.default_rng(number)
-        mask = np.zeros((18, 24), np.uint8)
-        mask[:, : int(rng.integers(6, 18))] = 1
-        image = rng.integers(0, 90, (18, 24, 3), dtype=np.uint8)
-        image[..., 0] += 120 * mask
-        mask[0, :5] = 255
-        Image.fromarray(image).save(folder / "raw" / "images" / f"shot{number:02d}.png")
-        Image.fromarray(mask).save(folder / "raw" / "masks" / f"shot{number:02d}.png")
+    shutil.copytree(red_pictures, folder / "raw")  # tests change it
     return _exported(folder / "raw", folder, "images", (16, 16), Preprocessing(crop="nonzero"))
 
 
