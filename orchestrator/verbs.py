@@ -31,6 +31,7 @@ from orchestrator.places import (
 )
 from orchestrator.plan import Plan, make_plan
 from orchestrator.search import Watch, create_search, drive, interruptible, open_session
+from orchestrator.tracking import backlog
 from orchestrator.winners import RESULT, ask_retraining, export_folder, export_row, find_winner, notes
 from workers.contract import JSON
 
@@ -299,6 +300,8 @@ def _publishing(plan: Plan, journal: Journal, *, track: bool) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.terminate()
             process.wait()
+        if behind := backlog(journal, plan.job.name):
+            print(f"MLflow is {behind} events behind; 'segsearch ui' publishes them.", file=sys.stderr)
 
 
 def _unwatched(_event: Any, _engine: Engine) -> None:

@@ -21,11 +21,10 @@ from orchestrator.search import Session, drive
 from search_spaces.candidate import Candidate, from_json
 from workers.checkpoint import load_checkpoint, trained_weights
 from workers.contract import JSON
-from workers.evaluate import Evaluation, class_names, evaluate, prepared_cases
+from workers.evaluate import Evaluation, evaluate, prepared_cases
 from workers.export import Trained, export
 from workers.metrics import bootstrap_dice, dice_per_class, foreground
-from workers.network_file import Description, build_network
-from workers.preprocessing import fit
+from workers.network_file import build_network, describe_network
 from workers.seeding import derive_seed, generator
 
 PROBE_EPOCHS = 2  # of the preset on the whole machine: the second one tells what an epoch costs there
@@ -206,21 +205,11 @@ def score(session: Session, row: Row, split: str) -> Evaluation:
     """Counts of a trained trial on a split."""
     plan = session.plan
     candidate = from_json(Candidate, session.engine.state.trials[row.trial].candidate)
-    manifest = plan.dataset.manifest
-    fitted = fit(candidate.preprocessing, manifest)
-    description = Description(
-        candidate,
-        fitted,
-        plan.view,
-        class_names(plan.dataset),
-        (),
-        tuple(manifest.channels),
-        manifest.ignore_index,
-    )
+    description = describe_network(candidate, plan.dataset, plan.view)
     assert row.checkpoint is not None
     tensors, _ = load_checkpoint(row.checkpoint)
     network = build_network(description, trained_weights(tensors))
-    pairs = prepared_cases(plan.dataset, split, fitted)
+    pairs = prepared_cases(plan.dataset, split, description.fitted)
     return evaluate(
         network, pairs, plan.view, names=description.class_names, ignore_index=description.ignore_index
     )
@@ -252,13 +241,10 @@ def _entry(session: Session, scored: Scored) -> JSON:
 
 def _difference(plan: Plan, winner: Evaluation, preset: Evaluation) -> JSON:
     """Winner minus preset in mean foreground Dice, with the interval when the same patients are drawn for both."""
-    classes = foreground(winner.class_names)
-    draws = generator(plan.settings.seed, "bootstrap difference")
-    picks = draws.integers(0, len(winner.ids), size=(2000, len(winner.ids)))
-    values = [
-        float(np.nanmean(dice_per_class(winner.counts[p].sum(axis=0))[classes]))
-        - float(np.nanmean(dice_per_class(preset.counts[p].sum(axis=0))[classes]))
-        for p in picks
-    ]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {"dice": winner.metrics["dice"] - preset.metrics["dice"], "low": float(low), "high": float(high)}
+    low, high = bootstrap_dice(
+        winner.counts,
+        classes=foreground(winner.class_names),
+        generator=generator(plan.settings.seed, "bootstrap difference"),
+        minus=preset.counts,
+    )
+    return {"dice": winner.metrics["dice"] - preset.metrics["dice"], "low": low, "high": high}

@@ -21,7 +21,7 @@ from workers.contract import JSON, DataView
 from workers.data.dataset import Case, Dataset, open_dataset
 from workers.data.raw import raw_cases
 from workers.errors import DataError, ExportError
-from workers.evaluate import Evaluation, class_names, evaluate
+from workers.evaluate import Evaluation, evaluate
 from workers.inference import Network, case_scores
 from workers.model_card import model_card
 from workers.network_file import (
@@ -30,12 +30,13 @@ from workers.network_file import (
     WEIGHTS,
     Description,
     build_network,
+    describe_network,
     load_description,
     load_onnx,
     load_torch,
     save_onnx,
 )
-from workers.preprocessing import Prepared, fit, prepare
+from workers.preprocessing import Prepared, prepare
 from workers.source import first_five
 
 PROOF = "proof.json"
@@ -91,15 +92,7 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path | None
         )
     candidate = from_json(Candidate, trained.candidate)
     manifest = dataset.manifest
-    description = Description(
-        candidate=candidate,
-        fitted=fit(candidate.preprocessing, manifest),
-        view=trained.view,
-        class_names=class_names(dataset),
-        colours=tuple(info.rgb for info in manifest.classes),
-        channels=tuple(manifest.channels),
-        ignore_index=manifest.ignore_index,
-    )
+    description = describe_network(candidate, dataset, trained.view)
     tensors, _ = load_checkpoint(trained.checkpoint)
     weights = trained_weights(tensors)
     making = folder.with_name(f".{folder.name}.making-{os.getpid()}")

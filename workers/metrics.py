@@ -74,6 +74,7 @@ def bootstrap_dice(
     *,
     classes: Sequence[int],
     generator: np.random.Generator,
+    minus: Confusion | None = None,
     draws: int = 2000,
     level: float = 0.95,
 ) -> tuple[float, float]:
@@ -81,18 +82,33 @@ def bootstrap_dice(
 
     Draws that hold none of the classes count nowhere; where all do, both ends are NaN.
 
+    Args:
+        cases: Counts of each case.
+        classes: Classes that the mean is over.
+        generator: Draws the cases.
+        minus: Counts of another network on the same cases; the interval is then that of the difference, the same cases
+            drawn for both.
+        draws: How often.
+        level: Share of the draws inside the interval.
+
     Shape:
-        cases (n, K, K): one confusion matrix a case.
+        cases and minus (n, K, K): one confusion matrix a case.
 
     Source: Efron 1979, percentile bootstrap. Deviations: none.
     """
     picks = generator.integers(0, len(cases), size=(draws, len(cases)))
-    values = np.array([_mean(dice_per_class(cases[pick].sum(axis=0))[list(classes)]) for pick in picks])
+    values = _drawn_dice(cases, picks, classes)
+    if minus is not None:
+        values = values - _drawn_dice(minus, picks, classes)
     values = values[np.isfinite(values)]
     if not values.size:
         return float("nan"), float("nan")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def _drawn_dice(cases: Confusion, picks: npt.NDArray[np.int64], classes: Sequence[int]) -> Scores:
+    return np.array([_mean(dice_per_class(cases[pick].sum(axis=0))[list(classes)]) for pick in picks])
 
 
 def _margins(counts: Confusion) -> tuple[Confusion, Confusion, Confusion]:

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from search_spaces.candidate import Candidate, from_json, to_json
 from search_spaces.network import build_model
 from workers.contract import DataView
+from workers.data.dataset import Dataset
 from workers.errors import ExportError
+from workers.evaluate import class_names
 from workers.inference import Network
-from workers.preprocessing import Fitted
+from workers.preprocessing import Fitted, fit
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -88,6 +90,20 @@ class Description:
             channels=tuple(view["channels"]),
             ignore_index=data["ignore_index"],
         )
+
+
+def describe_network(candidate: Candidate, dataset: Dataset, view: DataView) -> Description:
+    """The description of a candidate that was trained on a data set."""
+    manifest = dataset.manifest
+    return Description(
+        candidate=candidate,
+        fitted=fit(candidate.preprocessing, manifest),
+        view=view,
+        class_names=class_names(dataset),
+        colours=tuple(info.rgb for info in manifest.classes),
+        channels=tuple(manifest.channels),
+        ignore_index=manifest.ignore_index,
+    )
 
 
 def load_description(folder: Path) -> Description:

@@ -128,3 +128,17 @@ def test_seeds_depend_on_every_part_and_its_type() -> None:
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**63 for seed in seeds)
     assert derive_seed(1, "a", 2) == 751158407608295134  # the same on every machine, in every version
     assert generator(1, "a").random() == generator(1, "a").random() != generator(1, "b").random()
+
+
+def test_bootstrap_of_a_difference_draws_the_same_cases_for_both() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 50, (2, 8, 3, 3))
+    assert bootstrap_dice(first, classes=[1, 2], generator=generator(1), minus=first) == (0.0, 0.0)
+    found = bootstrap_dice(first, classes=[1, 2], generator=generator(1), minus=second, draws=40)
+    picks = generator(1).integers(0, 8, size=(40, 8))
+    slow = [
+        np.mean(dice_per_class(sum(first[i] for i in pick))[1:])
+        - np.mean(dice_per_class(sum(second[i] for i in pick))[1:])
+        for pick in picks
+    ]
+    assert found == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
