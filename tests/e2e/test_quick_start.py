@@ -54,6 +54,12 @@ def test_running_it_again_is_refused(finished: Any) -> None:
     assert "search 'demo' exists already" in finished.run("run", "demo.yaml", exits=2)
 
 
+def test_going_on_with_a_finished_search_shows_its_result_and_trains_nothing(finished: Any) -> None:
+    before = finished.json("leaderboard", "demo")
+    assert before["result"]["winner"]["export"] in finished.run("run", "--resume", "demo.yaml")
+    assert finished.json("leaderboard", "demo") == before
+
+
 def test_status_and_list_agree(finished: Any) -> None:
     status = finished.json("status", "demo")
     assert (status["state"], status["trials"], status["ended"], status["finish"]) == (
