@@ -4,6 +4,7 @@ import os
 
 __version__ = "0.1.0"
 
-# Before torch is imported: OpenMP threads that wait for each other sleep instead of spinning. Where another process takes a
-# core, a training step on two threads took 1,385 ms spinning and 112 ms sleeping (2-core machine); alone, both take as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch is imported: OpenMP threads that wait for each other spin briefly, then sleep. A training step of small_unet on
+# two threads of a 2-core machine took, with libgomp's default, this value, and no spinning at all (OMP_WAIT_POLICY=PASSIVE):
+# 47-59, 57-60 and 87-91 ms alone; 216, 151 and 193 ms beside two busy processes.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
