@@ -136,7 +136,7 @@ def _observations(state: State, rungs: tuple[int, ...], sign: float) -> Iterator
 
 
 def _observed(trial: Trial, rungs: tuple[int, ...], sign: float) -> Observation:
-    scores = tuple((epoch, sign * trial.values[epoch]) for epoch in rungs if epoch in trial.values)
+    scores = tuple((epoch, (sign * trial.values[epoch],)) for epoch in rungs if epoch in trial.values)
     match trial.status:
         case "diverged" | "out_of_memory":
             return Observation(trial.trace, "failed", violation=1.0)

@@ -23,23 +23,30 @@ class Observation:
         trace: The candidate as choices of the space.
         state: ``scored`` has values; ``running`` has none yet; ``failed`` diverged, ran out of memory or crashed;
             ``rejected`` was turned down before training.
-        scores: The objective by epoch at every rung that the trial reached, negated where it is minimised: more is
-            better.
+        scores: At every rung that the trial reached: its epoch, and the value of each objective, the learning one
+            first, negated where it is minimised: more is better.
         violation: Relative excess over a limit of the job; > 0 for ``failed`` and ``rejected``, 0 otherwise.
     """
 
     trace: Trace
     state: State
-    scores: tuple[tuple[int, float], ...] = ()
+    scores: tuple[tuple[int, tuple[float, ...]], ...] = ()
     violation: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All proposals of a search so far, in order of proposal, and the epochs of its rungs, rising."""
+    """All proposals of a search so far.
+
+    Attributes:
+        observations: In order of proposal.
+        rungs: Epochs of the rungs, rising.
+        num_objectives: Length of each score.
+    """
 
     observations: tuple[Observation, ...]
     rungs: tuple[int, ...]
+    num_objectives: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class TreeParzen(Sampler):
         before = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
-            study = optuna.create_study(direction="maximize", sampler=sampler)
+            study = optuna.create_study(directions=["maximize"] * history.num_objectives, sampler=sampler)
         finally:
             optuna.logging.set_verbosity(before)
         study.add_trials(study_trials(space, history, rung=rung))
@@ -111,11 +111,13 @@ def study_trials(space: Space, history: History, *, rung: int) -> list[FrozenTri
     return trials
 
 
-def _trial(space: Space, observation: Observation, state: TrialState, score: float | None) -> FrozenTrial:
+def _trial(
+    space: Space, observation: Observation, state: TrialState, score: tuple[float, ...] | None
+) -> FrozenTrial:
     params, distributions = _parameters(space, json.dumps(observation.trace))
     return create_trial(
         state=state,
-        value=score,
+        values=score,
         params=dict(params),
         distributions=dict(distributions),
         constraints=None if state == TrialState.RUNNING else {"excess": observation.violation},

@@ -20,7 +20,7 @@ def observations(toys: SimpleNamespace, count: int, seed: int = 0) -> tuple[Obse
     made = []
     for _ in range(count):
         candidate = sample(toys.space, rng)
-        made.append(Observation(encode(toys.space, candidate), "scored", ((1, toys.quality(candidate)),)))
+        made.append(Observation(encode(toys.space, candidate), "scored", ((1, (toys.quality(candidate),)),)))
     return tuple(made)
 
 
@@ -43,7 +43,7 @@ def test_proposals_lie_in_the_space_and_depend_on_history_and_seed_alone(
 def test_a_ready_made_space_can_be_sampled(kind: str) -> None:
     space, rng = load_space("compact"), random.Random(1)
     seen = [encode(space, sample(space, rng)) for _ in range(12)]
-    states = [Observation(trace, "scored", ((1, index / 12),)) for index, trace in enumerate(seen[:10])]
+    states = [Observation(trace, "scored", ((1, (index / 12,)),)) for index, trace in enumerate(seen[:10])]
     states += [Observation(seen[10], "running"), Observation(seen[11], "rejected", violation=0.5)]
     sampler = lookup(Sampler, kind)()
     encode(space, sampler.propose(space, History(tuple(states), RUNGS), seed=3))
@@ -55,8 +55,8 @@ def late_quality(toys: SimpleNamespace, sampler: Sampler, seed: int) -> float:
     for number in range(30):
         candidate = sampler.propose(toys.space, History(tuple(known), (1,)), seed=seed * 1000 + number)
         trace = encode(toys.space, candidate)
-        known.append(Observation(trace, "scored", ((1, toys.quality(candidate)),)))
-    return statistics.mean(observation.scores[0][1] for observation in known[20:])
+        known.append(Observation(trace, "scored", ((1, (toys.quality(candidate),)),)))
+    return statistics.mean(observation.scores[0][1][0] for observation in known[20:])
 
 
 def test_tpe_beats_random_on_a_conditional_space(toys: SimpleNamespace) -> None:
@@ -70,7 +70,9 @@ def test_the_highest_rung_with_enough_scores_is_asked() -> None:
     def history(*counts: int) -> History:
         made = []
         for number in range(counts[0]):
-            scores = tuple((epoch, 0.5) for epoch, count in zip(RUNGS, counts, strict=True) if number < count)
+            scores = tuple(
+                (epoch, (0.5,)) for epoch, count in zip(RUNGS, counts, strict=True) if number < count
+            )
             made.append(Observation({}, "scored", scores))
         return History(tuple(made), RUNGS)
 
@@ -85,9 +87,9 @@ def test_a_study_holds_one_rung_only(toys: SimpleNamespace) -> None:
     traces = [observation.trace for observation in seen]
     history = History(
         (
-            Observation(traces[0], "scored", ((1, 0.1), (3, 0.2))),
-            Observation(traces[1], "scored", ((1, 0.3),)),  # paused below the rung: not part of its study
-            Observation(traces[2], "running", ((1, 0.4),)),
+            Observation(traces[0], "scored", ((1, (0.1,)), (3, (0.2,)))),
+            Observation(traces[1], "scored", ((1, (0.3,)),)),  # paused below the rung: not part of its study
+            Observation(traces[2], "running", ((1, (0.4,)),)),
             Observation(traces[3], "failed", violation=1.0),
             Observation(traces[4], "rejected", violation=0.25),
         ),
