@@ -10,7 +10,7 @@ import warnings
 import typer
 from typer._click.exceptions import ClickException  # typer carries its own click
 
-from orchestrator.cli import data, results, runs, spaces
+from orchestrator.cli import data, results, runs, spaces, tables
 from orchestrator.errors import OrchestratorError
 from orchestrator.yaml_document import DocumentError
 from search_spaces.errors import SpaceError
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 runs.add_to(app)
 results.add_to(app)
+tables.add_to(app)
 app.add_typer(data.app, name="data")
 app.add_typer(spaces.space_app, name="space")
 app.add_typer(spaces.preset_app, name="preset")
