@@ -1,0 +1,100 @@
+"""A space as a cube: every path that some candidate has is one axis from 0 to 1, so that candidates are points of one width.
+
+A value stands in the middle of its share of the axis, in the order of its domain; a real stands where it lies between its
+ends. A path that a candidate does not have stands at 0.5, so such axes do not set candidates apart. Where a path has another
+domain in another candidate (the learning rates of two optimisers), both share the axis.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from search_spaces.candidate import Candidate
+from search_spaces.domain import Choice, Domain, Integer, Real, Scalar, quantise
+from search_spaces.exploration import paths
+from search_spaces.space import Space, Trace, domains_of, trace_of
+
+T = TypeVar("T")
+Point = tuple[float, ...]
+ABSENT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """The axes of a space.
+
+    Attributes:
+        space: What may be chosen.
+        domains: Every path with the domains that it may have, in the order in which the space asks.
+    """
+
+    space: Space
+    domains: Mapping[str, tuple[Domain[object], ...]]
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The paths, in order."""
+        return tuple(self.domains)
+
+    def is_numeric(self, path: str) -> bool:
+        """Whether an axis orders numbers; otherwise its order means nothing."""
+        return all(
+            not isinstance(domain, Choice) or all(_is_number(item) for item in domain.labels)
+            for domain in self.domains[path]
+        )
+
+    def point(self, trace: Trace) -> Point:
+        """Where a candidate lies."""
+        known = domains_of(self.space, trace)
+        return tuple(unit_of(known[path], trace[path]) if path in known else ABSENT for path in self.domains)
+
+    def candidate(self, point: Sequence[float]) -> Candidate:
+        """The candidate at a point; axes of paths that it does not have are ignored."""
+        place = dict(zip(self.domains, point, strict=True))
+
+        def choose(path: str, domain: Domain[T]) -> T:
+            return value_at(domain, place.get(path, ABSENT))
+
+        return trace_of(self.space, choose)[0]
+
+
+@functools.lru_cache(maxsize=32)
+def encoding_of(space: Space) -> Encoding:
+    """The axes of a space; worked out once."""
+    return Encoding(space, paths(space))
+
+
+def unit_of(domain: Domain[T], scalar: Scalar) -> float:
+    """Where a value of a domain stands between 0 and 1."""
+    value = domain.from_scalar(scalar)
+    if isinstance(domain, Real):
+        low, high, at = domain.low, domain.high, cast(float, value)
+        if domain.log:
+            return (math.log(at) - math.log(low)) / (math.log(high) - math.log(low))
+        return (at - low) / (high - low)
+    if isinstance(domain, Integer) and domain.log:
+        low, high = math.log(domain.low - 0.5), math.log(domain.high + 0.5)
+        return (math.log(cast(int, value)) - low) / (high - low)
+    values = list(domain.values() or ())
+    return (next(i for i, item in enumerate(values) if domain.to_scalar(item) == scalar) + 0.5) / len(values)
+
+
+def value_at(domain: Domain[T], unit: float) -> T:
+    """The value whose share of the axis holds a number between 0 and 1."""
+    unit = min(max(unit, 0.0), 1.0)
+    if isinstance(domain, Real):
+        low, high = domain.low, domain.high
+        at = low * (high / low) ** unit if domain.log else low + (high - low) * unit
+        return cast(T, domain.from_scalar(min(max(quantise(at), low), high)))
+    if isinstance(domain, Integer) and domain.log:
+        ends = math.log(domain.low - 0.5), math.log(domain.high + 0.5)
+        at = math.exp(ends[0] + (ends[1] - ends[0]) * unit)
+        return cast(T, domain.from_scalar(min(max(round(at), domain.low), domain.high)))
+    values = list(domain.values() or ())
+    return values[min(int(unit * len(values)), len(values) - 1)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
