@@ -31,3 +31,7 @@ class ReplayError(OrchestratorError):
 
 class ExecutorError(OrchestratorError):
     """The place where legs run could not be started, or is gone."""
+
+
+class PlaceError(OrchestratorError, ValueError):
+    """A cluster, or one of its nodes, cannot run this job; nothing was started."""

@@ -1,11 +1,9 @@
 """A job bound to its data set, its space and this machine: every check that the file alone does not allow, all at once."""
 
-import importlib
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -13,6 +11,8 @@ from orchestrator.engine.sampler import Sampler
 from orchestrator.engine.settings import Direction, EngineSettings, Scheduler
 from orchestrator.job import Job, JobError
 from orchestrator.places import absolute, search_folder
+from orchestrator.plugins import PluginError, load_plugin, plugin_digests
+from orchestrator.slots import Node, ResourceError, Slots, divide
 from orchestrator.yaml_document import Document, Path, Problem
 from search_spaces.candidate import Candidate
 from search_spaces.errors import SpaceError
@@ -42,7 +42,7 @@ class Plan:
         view: How legs read it.
         settings: What the engine is told.
         against: The preset that the winner is compared with, or None.
-        device: Where legs run.
+        slots: What trials run in.
     """
 
     job: Job
@@ -50,17 +50,12 @@ class Plan:
     view: DataView
     settings: EngineSettings
     against: tuple[str, Candidate] | None
-    device: Literal["cpu", "cuda"] = "cpu"
+    slots: Slots
 
     @property
     def storage(self) -> str:
         """Location for checkpoints and pictures of this search."""
         return search_folder(self.job.storage, self.job.name)
-
-    @property
-    def threads(self) -> int:
-        """CPU threads of a slot."""
-        return self.job.resources.slot_cpus
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -73,40 +68,42 @@ class Plan:
             "epoch_samples": self.view.epoch_samples,
             "max_epochs": self.settings.scheduler.max_epochs,
             "split": "validation",
+            "plugins": plugin_digests(self.job),
         }
 
 
-def make_plan(job: Job, document: Document | None = None) -> Plan:
-    """Check a job against its data set, space and machine.
+def make_plan(job: Job, document: Document | None = None, *, nodes: Sequence[Node] | None = None) -> Plan:
+    """Check a job against its data set, space and machines.
 
     Args:
         job: From ``load_job``.
         document: Where its values were written, for messages.
+        nodes: Where it shall run; None where nothing runs, so that its resources do not matter.
 
     Raises:
         JobError: With everything that is wrong.
     """
-    return _Planner(job, document or Document("job")).plan()
+    return _Planner(job, document or Document("job"), nodes).plan()
 
 
 class _Planner:
     """Collects problems while it resolves one part after another."""
 
-    def __init__(self, job: Job, document: Document) -> None:
-        self.job, self.document = job, document
+    def __init__(self, job: Job, document: Document, nodes: Sequence[Node] | None) -> None:
+        self.job, self.document, self.nodes = job, document, nodes
         self.problems: list[Problem] = []
 
     def plan(self) -> Plan:
         for index, plugin in enumerate(self.job.plugins):
-            self._try(("plugins", index), partial(importlib.import_module, plugin), ImportError)
+            self._try(("plugins", index), partial(load_plugin, plugin), PluginError)
         dataset = self._try(("dataset",), lambda: open_dataset(absolute(self.job.dataset)), WorkerError)
         view = None if dataset is None else self._view(dataset)
-        space = self._space()
+        slots = self._slots()
+        space = self._space(slots)
         sampler = self._sampler()
         if dataset is not None:
             self._objective(dataset)
-        slots = self._slots()
-        if self.problems or dataset is None or view is None or space is None or sampler is None:
+        if self.problems or not (dataset and view and space and sampler and slots):
             raise JobError(self.document.source, self.problems)
         settings = self._settings(dataset, view, space, sampler, slots)
         against = self._against(space)
@@ -117,12 +114,12 @@ class _Planner:
             dataset=absolute(self.job.dataset),
             storage=absolute(self.job.storage),
             raw=None if self.job.raw is None else absolute(self.job.raw),
-            fix=self._fix(),
+            fix=self._fix(slots),
         )
-        return Plan(job, dataset, view, settings, against)
+        return Plan(job, dataset, view, settings, against, slots)
 
     def _settings(
-        self, dataset: Dataset, view: DataView, space: Space, sampler: Sampler, slots: int
+        self, dataset: Dataset, view: DataView, space: Space, sampler: Sampler, slots: Slots
     ) -> EngineSettings:
         job = self.job
         direction: Direction = "maximize" if job.objectives.get("maximize") else "minimize"
@@ -137,7 +134,7 @@ class _Planner:
             ),
             seed=job.search.seed,
             trials=job.budget.trials,
-            slots=slots,
+            slots=slots.count,
             wall_s=job.budget.wall_s,
             worker_hours=job.budget.worker_hours,
             constraints={str(name): float(limit) for name, limit in job.constraints.items()},
@@ -166,21 +163,25 @@ class _Planner:
             absolute(self.job.dataset), dataset.digest, kind, tuple(data.size), data.batch, data.epoch_samples
         )
 
-    def _space(self) -> Space | None:
+    def _space(self, slots: Slots | None) -> Space | None:
         whole = self._try(("space",), lambda: load_space(self.job.space), SpaceError)
         if whole is None:
             return None
         for path in self.job.fix:
             self._try(("fix", path), partial(narrow, whole, {path: self.job.fix[path]}), SpaceError)
-        if self.problems:
+        if self.problems or slots is None:
             return None
-        return self._try(("fix",), partial(narrow, whole, self._fix()), SpaceError)
+        return self._try(("fix",), partial(narrow, whole, self._fix(slots)), SpaceError)
 
-    def _fix(self) -> dict[str, object]:
-        """The job's ``fix``, and fp32 where this machine would only emulate bf16: it is 9 to 25 times slower there."""
+    def _fix(self, slots: Slots) -> dict[str, object]:
+        """The job's ``fix``, and fp32 where a slot may only emulate bf16: it is 9 to 25 times slower there.
+
+        Cards compute in bf16. Whether every node's cores do, the driver cannot know.
+        """
         fix: dict[str, object] = dict(self.job.fix)
         decided = any(path.endswith("precision") for path in fix)
-        if not decided and "recipe.precision" in paths(load_space(self.job.space)) and not has_fast_bf16():
+        fast = slots.device == "cuda" or (len(self.nodes or ()) == 1 and has_fast_bf16())
+        if not decided and "recipe.precision" in paths(load_space(self.job.space)) and not fast:
             fix["recipe.precision"] = "fp32"
         return fix
 
@@ -200,22 +201,15 @@ class _Planner:
                 if metric not in known:
                     self._problem(("objectives", direction, index), unknown_name("metric", metric, known))
 
-    def _slots(self) -> int:
+    def _slots(self) -> Slots | None:
         resources = self.job.resources
-        cores = len(os.sched_getaffinity(0))
-        cpus = cores if resources.cpus == "auto" else resources.cpus
-        if isinstance(resources.gpus, int) and resources.gpus > 0:
-            self._problem(
-                ("resources", "gpus"), "this version trains on CPUs of this machine; set 0 or auto."
-            )
-        if cpus > cores:
-            self._problem(("resources", "cpus"), f"must be at most {cores}, the cores here; got {cpus}.")
-        if resources.slot_cpus > cpus:
-            self._problem(
-                ("resources", "slot_cpus"),
-                f"must be at most {cpus}, the cores used; got {resources.slot_cpus}.",
-            )
-        return max(1, cpus // resources.slot_cpus)
+        if self.nodes is None:
+            return Slots(1, resources.slot_cpus)
+        try:
+            return divide(self.nodes, resources)
+        except ResourceError as error:
+            self._problem(("resources", error.key), str(error))
+            return None
 
     def _against(self, space: Space) -> tuple[str, Candidate] | None:
         name = self.job.retrain.against
@@ -239,8 +233,8 @@ class _Planner:
 
 
 def has_fast_bf16() -> bool:
-    """Whether this machine computes in bf16 rather than emulating it."""
-    return torch.cuda.is_available() or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    """Whether the cores of this machine compute in bf16 rather than emulating it."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def make_gate(

@@ -3,14 +3,17 @@
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, get_args
+from typing import TYPE_CHECKING, Self, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from orchestrator.engine.engine import Engine
 from orchestrator.engine.events import Event, Purpose
 from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.state import State
+
+if TYPE_CHECKING:
+    from orchestrator.engine.engine import Engine
 
 PLAIN_S = 10.0  # seconds between two plain lines that only say that time passes
 
@@ -51,11 +54,11 @@ class ProgressView:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, event: Event | None, engine: Engine) -> None:
+    def __call__(self, event: Event | None, engine: "Engine") -> None:
         """Told each event, and None now and then."""
         if self.quiet:
             return
-        if event is not None and (line := describe(event, engine)):
+        if event is not None and (line := describe(event, engine.state)):
             self.console.print(line, highlight=False, soft_wrap=True)
         if self._bar is not None and self._task is not None:
             done, label = share_done(engine), "searching" if engine.state.finished is None else "retraining"
@@ -72,7 +75,7 @@ class ProgressView:
             self.console.print(text, highlight=False)
 
 
-def describe(event: Event, engine: Engine) -> str | None:
+def describe(event: Event, state: State) -> str | None:
     """One line for an event that a user cares about, or None."""
     body = event.body
     match event.kind:
@@ -81,7 +84,7 @@ def describe(event: Event, engine: Engine) -> str | None:
             metrics = ", ".join(
                 f"{name} {body['metrics'][name]:.4f}" for name in ("dice", "miou") if name in body["metrics"]
             )
-            name = engine.state.trials[trial].name
+            name = state.trials[trial].name
             head = f"trial {trial:3d} {name}: epoch {body['epoch']}"
             return f"{head}, loss {body['loss']:.4f}, {metrics}, {body['seconds']:.1f} s"
         case "rejected" if body["reason"] != "duplicate":
@@ -93,12 +96,12 @@ def describe(event: Event, engine: Engine) -> str | None:
     return None
 
 
-def spent_s(engine: Engine) -> float:
+def spent_s(engine: "Engine") -> float:
     """Worker-seconds so far, of all purposes."""
     return sum(engine.state.spent_s(time.time(), purpose) for purpose in get_args(Purpose))
 
 
-def share_done(engine: Engine) -> float:
+def share_done(engine: "Engine") -> float:
     """How much of the search's budget is used, in [0, 1]: of trials, wall time or worker hours, whichever is nearest."""
     settings, state, now = engine.settings, engine.state, time.time()
     ended = sum(trial.verdict is not None for trial in state.of("search"))
@@ -110,7 +113,7 @@ def share_done(engine: Engine) -> float:
     return 1.0 if state.finished is not None else min(1.0, max(shares))
 
 
-def best_text(engine: Engine) -> str:
+def best_text(engine: "Engine") -> str:
     """Best value of the objective so far, with its trial."""
     rows = leaderboard(engine.state, engine.settings.direction)
     if not rows or rows[0].value is None:

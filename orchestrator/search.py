@@ -167,8 +167,8 @@ def leg_of(order: LegOrder, plan: Plan) -> Leg:
         checkpoint=order.checkpoint,
         data=plan.view,
         storage=plan.storage,
-        threads=round(order.share * plan.threads),
-        device=plan.device,
+        threads=round(order.share * plan.slots.threads),
+        device=plan.slots.device,
         loader_workers=plan.job.data.loader_workers,
         plugins=tuple(plan.job.plugins),
     )

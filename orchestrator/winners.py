@@ -17,18 +17,19 @@ from orchestrator.job import Retrain, duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import search_folder
 from orchestrator.plan import Plan
+from orchestrator.reading import RESULT, notes
 from orchestrator.search import Session, drive
 from search_spaces.candidate import Candidate, from_json
 from workers.checkpoint import load_checkpoint, trained_weights
 from workers.contract import JSON
 from workers.evaluate import Evaluation, evaluate, prepared_cases
 from workers.export import Trained, export
+from workers.export_store import is_exported, making_export
 from workers.metrics import bootstrap_dice, dice_per_class, foreground
 from workers.network_file import build_network, describe_network
 from workers.seeding import derive_seed, generator
 
 PROBE_EPOCHS = 2  # of the preset on the whole machine: the second one tells what an epoch costs there
-RESULT = "result"
 
 
 def find_winner(session: Session) -> JSON | None:
@@ -85,7 +86,7 @@ def _ask_baseline(session: Session) -> None:
     plan, engine = session.plan, session.engine
     assert plan.against is not None
     name, candidate = plan.against
-    whole = float(plan.settings.slots)
+    whole = float(plan.slots.whole)
     seed = derive_seed(plan.settings.seed, "baseline") % 2**31
     probe = engine.request(
         candidate, seed=seed, epochs=PROBE_EPOCHS, purpose="baseline", name=f"{name} (probe)", share=whole
@@ -106,11 +107,6 @@ def _ask_baseline(session: Session) -> None:
 
 def _completed(session: Session, purpose: Purpose) -> list[Row]:
     return [row for row in session.rows(purpose) if row.status == "completed"]
-
-
-def notes(written: Iterable[Event], kind: str) -> list[JSON]:
-    """What was noted under a kind, oldest first."""
-    return [dict(e.body["data"]) for e in written if e.kind == "noted" and e.body["kind"] == kind]
 
 
 def recorded_metrics(written: Iterable[Event], trial: int) -> dict[str, float]:
@@ -149,12 +145,12 @@ def conclude(session: Session) -> JSON:
     split = "test" if "test" in plan.dataset.manifest.splits else "validation"
     scored = [Scored(row, score(session, row, split)) for row in chosen]
     best = next(item for item in scored if item.row.trial == winner.trial)
-    folder = export_folder(plan.job.storage, plan.job.name, winner.trial)
-    if not folder.exists():
-        export_row(session.plan, session.journal, winner, folder)
+    place = export_place(plan.job.storage, plan.job.name, winner.trial)
+    if not is_exported(place):
+        export_row(session.plan, session.journal, winner, place)
     result: JSON = {
         "split": split,
-        "winner": _entry(session, best) | {"export": str(folder), "seeds": [item.dice for item in scored]},
+        "winner": _entry(session, best) | {"export": place, "seeds": [item.dice for item in scored]},
         "search_worker_seconds": session.cost("search"),
         "retrain_worker_seconds": session.cost("retrain"),
     }
@@ -169,13 +165,12 @@ def conclude(session: Session) -> JSON:
     return result
 
 
-def export_folder(storage: str, search: str, trial: int) -> Path:
+def export_place(storage: str, search: str, trial: int) -> str:
     """Where the export of a trial goes by default."""
-    place = search_folder("runs" if "://" in storage else storage, search)
-    return Path(place) / "exports" / f"trial-{trial:05d}"
+    return f"{search_folder(storage, search)}/exports/trial-{trial:05d}"
 
 
-def export_row(plan: Plan, journal: Journal, row: Row, folder: Path, *, raw: Path | None = None) -> JSON:
+def export_row(plan: Plan, journal: Journal, row: Row, place: str, *, raw: Path | None = None) -> JSON:
     """Export a trial's network with its proof."""
     written = journal.read(plan.job.name)
     candidate = next(
@@ -198,7 +193,9 @@ def export_row(plan: Plan, journal: Journal, row: Row, folder: Path, *, raw: Pat
             "worker_seconds": round(row.worker_seconds, 1),
         },
     )
-    return export(trained, plan.dataset, folder, raw=raw or (Path(plan.job.raw) if plan.job.raw else None))
+    source = raw or (Path(plan.job.raw) if plan.job.raw else None)
+    with making_export(place) as folder:
+        return export(trained, plan.dataset, folder, raw=source)
 
 
 def score(session: Session, row: Row, split: str) -> Evaluation:

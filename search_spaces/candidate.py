@@ -1,9 +1,11 @@
 """A candidate: a point of a space, with one canonical form and one digest."""
 
+import json
 from dataclasses import dataclass, field
 
 from search_spaces.architecture import Architecture
 from search_spaces.codec import canonical, from_json, json_text, text_digest, to_json
+from search_spaces.foreign import foreign_code
 from search_spaces.loss import Loss
 from search_spaces.preprocessing import Preprocessing
 from search_spaces.recipe import Recipe
@@ -29,10 +31,18 @@ class Candidate:
 
 
 def digest(candidate: Candidate) -> str:
-    """Name of a candidate's canonical form: BLAKE2b-128 of its JSON, the same in every process."""
-    return text_digest(json_text(canonical(candidate)))
+    """Name of a candidate: BLAKE2b-128 of its canonical JSON, the same in every process.
+
+    Where a user's own entries take part, their code does too: another formula under the same name is another candidate.
+    """
+    return _digest(candidate)
 
 
 def architecture_digest(candidate: Candidate) -> str:
     """Name of the network alone; weights fit wherever it is the same."""
-    return text_digest(json_text(canonical(candidate.architecture)))
+    return _digest(candidate.architecture)
+
+
+def _digest(value: object) -> str:
+    text, code = json_text(canonical(value)), foreign_code(value)
+    return text_digest(text if not code else f"{text}{json.dumps(code, sort_keys=True)}")

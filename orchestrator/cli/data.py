@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.cli.output import AsJson, print_json, print_table
+from orchestrator.cli.options import AsJson
+from orchestrator.cli.output import print_json, print_table
 from workers.data.dataset import open_dataset
 from workers.data.ingest import ingest as ingest_folder
 from workers.data.verify import describe, verify_dataset

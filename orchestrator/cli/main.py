@@ -10,7 +10,7 @@ import warnings
 import typer
 from typer._click.exceptions import ClickException  # typer carries its own click
 
-from orchestrator.cli import data, results, runs, spaces, tables
+from orchestrator.cli import cluster, data, results, runs, spaces, tables
 from orchestrator.errors import OrchestratorError
 from orchestrator.yaml_document import DocumentError
 from search_spaces.errors import SpaceError
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 runs.add_to(app)
+cluster.add_to(app)
 results.add_to(app)
 tables.add_to(app)
 app.add_typer(data.app, name="data")

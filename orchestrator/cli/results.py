@@ -6,13 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator import verbs
-from orchestrator.cli.output import AsJson, console, print_json, print_table
-from orchestrator.places import DEFAULT_STORAGE
+from orchestrator.cli.options import Address, AllowOpen, AsJson, Search, Storage, forward
+from orchestrator.cli.output import console, print_json, print_table
+from orchestrator.places import DEFAULT_STORAGE, absolute
 
-Search = Annotated[str, typer.Argument(help="Name of the search.", show_default=False)]
-Storage = Annotated[str, typer.Option(help="Folder with the journal, where SEGSEARCH_JOURNAL is not set.")]
-ExportFolder = Annotated[Path, typer.Argument(help="Folder of an export.", show_default=False)]
+Export = Annotated[str, typer.Argument(help="An export: a folder or s3://…", show_default=False)]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,14 +23,21 @@ def leaderboard(
     name: Search,
     top: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
     storage: Storage = DEFAULT_STORAGE,
+    address: Address = None,
+    allow_open: AllowOpen = False,
     as_json: AsJson = False,
 ) -> None:
     """Trials of a search, best first, and its final comparison.
 
     Example: segsearch leaderboard hippocampus --top 10
     """
-    rows = verbs.leaderboard_rows(name, storage=storage)
-    result = verbs.result_of(name, storage=storage)
+    if address is not None:
+        command = ["leaderboard", name, "--top", str(top), "--storage", absolute(storage)]
+        forward([*command, *(["--json"] if as_json else [])], address, allow_open=allow_open)
+    from orchestrator import reading
+
+    rows = reading.leaderboard_rows(name, storage=storage)
+    result = reading.result_of(name, storage=storage)
     if as_json:
         print_json({"trials": [asdict(row) for row in rows], "result": result})
         return
@@ -53,6 +58,8 @@ def retrain(
 
     Example: segsearch retrain hippocampus --top 1 --epochs 50 --seeds 3
     """
+    from orchestrator import verbs
+
     rows = verbs.retrain(name, top=top, epochs=epochs, seeds=seeds, storage=storage)
     if as_json:
         print_json([asdict(row) for row in rows])
@@ -65,7 +72,7 @@ def export(
     trial: Annotated[
         int | None, typer.Option(help="Trial; default the best retrained, else the best.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder or s3://… to write.")] = None,
     raw: Annotated[Path | None, typer.Option(help="Folder of the raw files; default the job's.")] = None,
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
@@ -74,15 +81,17 @@ def export(
 
     Example: segsearch export hippocampus --trial 3 --out best
     """
-    folder = verbs.export_trial(name, trial=trial, out=out, raw=raw, storage=storage)
+    from orchestrator import verbs
+
+    place = verbs.export_trial(name, trial=trial, out=out, raw=raw, storage=storage)
     if as_json:
-        print_json({"export": str(folder)})
+        print_json({"export": place})
     else:
-        print(f"exported and proved: {folder}")
+        print(f"exported and proved: {place}")
 
 
 def verify(
-    folder: ExportFolder,
+    place: Export,
     raw: Annotated[Path | None, typer.Option(help="Folder of the raw files; default where they lay.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -91,13 +100,15 @@ def verify(
     Example: segsearch verify runs/hippocampus/exports/trial-00021
     """
     from workers.export import verify as verify_export
+    from workers.export_store import local_export
 
-    proof = verify_export(folder, raw=raw)
+    with local_export(place) as folder:
+        proof = verify_export(folder, raw=raw)
     if as_json:
         print_json(proof)
         return
     outputs = proof["outputs"]
-    print(f"{folder}: unaltered; {outputs['cases']} {proof['split']} cases from {proof['evidence']}.")
+    print(f"{place}: unaltered; {outputs['cases']} {proof['split']} cases from {proof['evidence']}.")
     print(
         f"  torch and onnxruntime differ by at most {outputs['difference']:.3g}, logits reach {outputs['largest']:.3g}"
     )
@@ -108,7 +119,7 @@ def verify(
 
 
 def predict(
-    folder: ExportFolder,
+    place: Export,
     inputs: Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for label maps and overlays.", show_default=False)],
     engine: Annotated[str, typer.Option(help="torch or onnx.")] = "torch",
@@ -118,11 +129,13 @@ def predict(
 
     Example: segsearch predict runs/hippocampus/exports/trial-00021 scan.nii.gz --out predictions
     """
+    from workers.export_store import local_export
     from workers.predict import predict as predict_files
 
     if engine not in ("torch", "onnx"):
         raise typer.BadParameter(f"--engine: expected torch or onnx, got {engine!r}.")
-    done = predict_files(folder, inputs, out, engine=engine)
+    with local_export(place) as folder:
+        done = predict_files(folder, inputs, out, engine=engine)
     if as_json:
         print_json(
             [
@@ -212,7 +225,9 @@ def verdict(difference: dict[str, float], preset: str) -> str:
 
 def print_result(name: str, result: dict[str, Any], storage: str) -> None:
     """What a finished search prints: leaderboard, comparison, and the next lines to type."""
-    rows = verbs.leaderboard_rows(name, storage=storage)
+    from orchestrator import reading
+
+    rows = reading.leaderboard_rows(name, storage=storage)
     print_trials(rows[:15], len(rows))
     if result:
         print_comparison(result)

@@ -1,25 +1,32 @@
 """Commands that begin, follow and end searches."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from orchestrator import verbs
-from orchestrator.cli.output import AsJson, console, print_json, print_table
+from orchestrator.cli.cluster import tell
+from orchestrator.cli.options import (
+    Address,
+    AllowOpen,
+    AsJson,
+    Cluster,
+    Dataset,
+    InProcess,
+    JobFile,
+    JobStorage,
+    NoTracking,
+    Search,
+    Storage,
+    forward,
+)
+from orchestrator.cli.output import console, print_json, print_table
 from orchestrator.cli.results import print_result
-from orchestrator.job import load_job
-from orchestrator.places import DEFAULT_STORAGE
-from orchestrator.progress import ProgressView
+from orchestrator.places import DEFAULT_STORAGE, absolute
 
-JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
-Search = Annotated[str, typer.Argument(help="Name of the search.", show_default=False)]
-Storage = Annotated[str, typer.Option(help="Folder with the journal, where SEGSEARCH_JOURNAL is not set.")]
-InProcess = Annotated[
-    bool, typer.Option("--in-process", help="One trial after another in this process, for a debugger.")
-]
-NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Do not publish to MLflow.")]
+if TYPE_CHECKING:
+    from orchestrator.progress import ProgressView
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,6 +62,8 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
 
     Example: segsearch validate examples/hippocampus.yaml
     """
+    from orchestrator import verbs
+
     plan = verbs.validate(job)
     settings = plan.settings
     facts: dict[str, Any] = {
@@ -65,7 +74,8 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
         "presets": ", ".join(name for name, _ in settings.presets) or "none",
         "searches for": f"{settings.direction} {settings.objective}",
         "budget": f"{settings.trials} trials" + (f", {plan.job.budget.wall}" if plan.job.budget.wall else ""),
-        "slots": f"{settings.slots} of {plan.threads} core(s)",
+        "slots": f"{plan.slots.count} of {plan.slots.threads} core(s)"
+        + (" and a GPU each" if plan.slots.device == "cuda" else ""),
     }
     if as_json:
         print_json(facts)
@@ -78,6 +88,13 @@ def run(
     go_on: Annotated[
         bool, typer.Option("--resume", help="Go on where a search of this name exists.")
     ] = False,
+    dataset: Dataset = None,
+    storage: JobStorage = None,
+    raw: Annotated[
+        str | None,
+        typer.Option(help="The raw files, instead of where the job says; none: use the stored cases."),
+    ] = None,
+    cluster: Cluster = None,
     in_process: InProcess = False,
     no_tracking: NoTracking = False,
     as_json: AsJson = False,
@@ -86,16 +103,29 @@ def run(
 
     Example: segsearch run examples/hippocampus.yaml
     """
+    from orchestrator import verbs
+    from orchestrator.job import load_job
+    from orchestrator.lead import Place
+
     with _view(as_json) as view:
-        executor: verbs.ExecutorName = "in-process" if in_process else "ray"
-        result = verbs.run(job, executor=executor, watch=view, track=not no_tracking, go_on=go_on)
+        place = Place(cluster, in_process, view, not no_tracking)
+        result = verbs.run(job, place=place, go_on=go_on, dataset=dataset, storage=storage, raw=raw)
     checked = load_job(job)
-    _finish(checked.name, result, checked.storage, as_json)
+    _finish(checked.name, result, storage or checked.storage, as_json)
 
 
 def resume(
     name: Search,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Annotated[
+        str | None, typer.Option(help="Folder with the journal, where SEGSEARCH_JOURNAL is not set.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Go on on this cluster: the address of Ray's dashboard, http://HOST:8265."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="With --address: show what it prints.")] = False,
+    allow_open: AllowOpen = False,
+    cluster: Cluster = None,
     in_process: InProcess = False,
     no_tracking: NoTracking = False,
     as_json: AsJson = False,
@@ -104,29 +134,55 @@ def resume(
 
     Example: segsearch resume hippocampus
     """
+    if address is not None:
+        from orchestrator import remote
+
+        handed = remote.resume(name, address, storage=storage, allow_open=allow_open)
+        tell(handed, follow=follow, allow_open=allow_open, as_json=as_json)
+        return
+    from orchestrator import verbs
+    from orchestrator.lead import Place
+
+    place_of_journal = storage or DEFAULT_STORAGE
     with _view(as_json) as view:
-        executor: verbs.ExecutorName = "in-process" if in_process else "ray"
-        result = verbs.resume(name, storage=storage, executor=executor, watch=view, track=not no_tracking)
-    _finish(name, result, storage, as_json)
+        place = Place(cluster, in_process, view, not no_tracking)
+        result = verbs.resume(name, storage=place_of_journal, place=place)
+    _finish(name, result, place_of_journal, as_json)
 
 
-def stop(name: Search, storage: Storage = DEFAULT_STORAGE) -> None:
+def stop(
+    name: Search, storage: Storage = DEFAULT_STORAGE, address: Address = None, allow_open: AllowOpen = False
+) -> None:
     """Ask a running search to end for good after its running epochs; what it found stays.
 
     Example: segsearch stop hippocampus
     """
-    if verbs.stop(name, storage=storage):
+    if address is not None:
+        forward(["stop", name, "--storage", absolute(storage)], address, allow_open=allow_open)
+    from orchestrator import reading
+
+    if reading.stop(name, storage=storage):
         print(f"asked {name} to stop; it ends after the running epochs.")
     else:
         print(f"no driver runs {name}; the request waits for the next 'segsearch resume {name}'.")
 
 
-def list_searches(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
+def list_searches(
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = None,
+    allow_open: AllowOpen = False,
+    as_json: AsJson = False,
+) -> None:
     """All searches of the journal.
 
     Example: segsearch list
     """
-    rows = verbs.searches(storage=storage)
+    if address is not None:
+        command = ["list", "--storage", absolute(storage), *(["--json"] if as_json else [])]
+        forward(command, address, allow_open=allow_open)
+    from orchestrator import reading
+
+    rows = reading.searches(storage=storage)
     if as_json:
         print_json(rows)
         return
@@ -134,20 +190,33 @@ def list_searches(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -
     print_table("searches", keys, [[row[key] for key in keys] for row in rows])
 
 
-def status(name: Search, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
+def status(
+    name: Search,
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = None,
+    allow_open: AllowOpen = False,
+    as_json: AsJson = False,
+) -> None:
     """Where a search stands: state, trials, rejections with their reasons, best, cost.
 
     Example: segsearch status hippocampus
     """
-    facts = verbs.status(name, storage=storage)
+    if address is not None:
+        command = ["status", name, "--storage", absolute(storage), *(["--json"] if as_json else [])]
+        forward(command, address, allow_open=allow_open)
+    from orchestrator import reading
+
+    facts = reading.status(name, storage=storage)
     if as_json:
         print_json(facts)
     else:
         print_table(f"search {name}", ("what", "value"), list(facts.items()))
 
 
-def _view(as_json: bool) -> ProgressView:
+def _view(as_json: bool) -> "ProgressView":
     """Progress goes to standard error where standard output is for a machine."""
+    from orchestrator.progress import ProgressView
+
     return ProgressView(Console(stderr=True) if as_json else console())
 
 

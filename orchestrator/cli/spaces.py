@@ -5,12 +5,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.output import AsJson, print_json, print_table
-from search_spaces.candidate import digest, to_json
-from search_spaces.exploration import paths, size
-from search_spaces.preset import load_preset, preset_candidates, preset_names
-from search_spaces.profile import profile
-from search_spaces.space import load_space, sample, space_names
+from orchestrator.cli.options import AsJson
+from orchestrator.cli.output import print_json, print_table
 
 space_app = typer.Typer(help="Search spaces.", no_args_is_help=True)
 preset_app = typer.Typer(help="Surveyed systems as candidates.", no_args_is_help=True)
@@ -24,6 +20,9 @@ def list_spaces(as_json: AsJson = False) -> None:
 
     Example: segsearch space list
     """
+    from search_spaces.preset import preset_candidates
+    from search_spaces.space import load_space, space_names
+
     rows = [
         (
             name,
@@ -46,6 +45,9 @@ def describe_space(name: Name, as_json: AsJson = False) -> None:
 
     Example: segsearch space describe compact
     """
+    from search_spaces.exploration import paths, size
+    from search_spaces.space import load_space
+
     space = load_space(name)
     decisions = {path: " | ".join(map(str, domains)) for path, domains in paths(space).items()}
     if as_json:
@@ -68,6 +70,9 @@ def sample_space(
 
     Example: segsearch space sample compact --seed 1
     """
+    from search_spaces.candidate import digest, to_json
+    from search_spaces.space import load_space, sample
+
     space, rng = load_space(name), random.Random(seed)
     candidates = [sample(space, rng) for _ in range(count)]
     print_json([{"digest": digest(candidate), "candidate": to_json(candidate)} for candidate in candidates])
@@ -79,6 +84,9 @@ def list_presets(as_json: AsJson = False) -> None:
 
     Example: segsearch preset list
     """
+    from search_spaces.preset import load_preset, preset_names
+    from search_spaces.profile import profile
+
     rows = []
     for name in preset_names():
         preset = load_preset(name)
@@ -97,6 +105,9 @@ def show_preset(name: Annotated[str, typer.Argument(help="Name of a preset.")]) 
 
     Example: segsearch preset show small_unet
     """
+    from search_spaces.candidate import digest, to_json
+    from search_spaces.preset import load_preset
+
     preset = load_preset(name)
     candidate = preset.candidate()
     print_json(

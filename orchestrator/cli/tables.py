@@ -1,13 +1,15 @@
 """``segsearch table``: record trainings, so that searches can be tried on them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator import verbs
-from orchestrator.cli.output import AsJson, print_json
-from orchestrator.table import Table, Training, record
+from orchestrator.cli.options import AsJson
+from orchestrator.cli.output import print_json
+
+if TYPE_CHECKING:
+    from orchestrator.table import Table, Training
 
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
 
@@ -32,8 +34,10 @@ def record_table(
 
     Example: segsearch table record benchmarks/tables/hippocampus-2d.yaml --out table.parquet --trials 150
     """
+    from orchestrator import verbs
+    from orchestrator.table import record
 
-    def watch(training: Training, done: int, of: int) -> None:
+    def watch(training: "Training", done: int, of: int) -> None:
         objective = plan.settings.objective
         last = training.epochs[-1].metrics.get(objective) if training.epochs else None
         value = "no score" if last is None else f"{objective} {last:.4f}"
@@ -50,7 +54,7 @@ def record_table(
         print(f"{out}: {len(table.by_digest)} candidates, {len(table.trainings)} trainings")
 
 
-def facts(table: Table) -> dict[str, object]:
+def facts(table: "Table") -> dict[str, object]:
     """A table in numbers."""
     return {
         "candidates": len(table.by_digest),

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from orchestrator.engine.sampler import Sampler
-from search_spaces.candidate import Candidate
-from search_spaces.space import Space
+if TYPE_CHECKING:  # readers of a journal need no torch
+    from orchestrator.engine.sampler import Sampler
+    from search_spaces.candidate import Candidate
+    from search_spaces.space import Space
 
 Direction = Literal["maximize", "minimize"]
-Gate = Callable[[Candidate], Mapping[str, float] | str]
+Gate: TypeAlias = "Callable[[Candidate], Mapping[str, float] | str]"
 """Numbers of a candidate known before training (``parameters``, ...), or the reason why it cannot be built."""
 
 
-def no_gate(_candidate: Candidate) -> Mapping[str, float]:
+def no_gate(_candidate: "Candidate") -> Mapping[str, float]:
     """Lets every candidate pass and knows no numbers."""
     return {}
 
@@ -71,10 +72,10 @@ class EngineSettings:
         retries: How often a failed trial is handed out again without having finished an epoch in between.
     """
 
-    space: Space
+    space: "Space"
     objective: str
     direction: Direction
-    sampler: Sampler
+    sampler: "Sampler"
     scheduler: Scheduler = field(default_factory=Scheduler)
     seed: int = 0
     trials: int = 60
@@ -82,6 +83,6 @@ class EngineSettings:
     wall_s: float | None = None
     worker_hours: float | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
-    presets: tuple[tuple[str, Candidate], ...] = ()
+    presets: "tuple[tuple[str, Candidate], ...]" = ()
     gate: Gate = no_gate
     retries: int = 2

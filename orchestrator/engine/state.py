@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.engine.events import Event, Finish, Purpose, Source, Verdict
 from orchestrator.errors import ReplayError
-from search_spaces.space import Trace
 from workers.contract import JSON
+
+if TYPE_CHECKING:
+    from search_spaces.space import Trace
 
 Status = Literal[
     "waiting", "running", "paused", "completed", "stopped", "diverged", "out_of_memory", "failed"
@@ -64,7 +66,7 @@ class Trial:
     name: str
     candidate: JSON
     digest: str
-    trace: Trace
+    trace: "Trace"
     seed: int
     source: Source
     purpose: Purpose
@@ -101,7 +103,7 @@ class Trial:
 class Rejected:
     """A proposal that was turned down; ``violation`` is its relative excess, 0 for a duplicate."""
 
-    trace: Trace
+    trace: "Trace"
     violation: float
 
 

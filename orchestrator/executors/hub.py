@@ -1,8 +1,8 @@
 """The hub: hands legs to slots and keeps what they report until the driver collects it. Asynchronous, and without Ray.
 
-A slot is a long-lived process of one shape (its cores) that takes one leg after another. The hub says which slots should be
-opened, and closes a slot that nobody needs when legs of another shape wait. A slot whose process died comes back under the same
-name, or is given up; either way its leg is reported as failed, since nobody works on it any more.
+A slot is a long-lived process of one shape (its cores and cards) that takes one leg after another. The hub says which slots
+should be opened, and closes a slot that nobody needs when legs of another shape wait. A slot whose process died comes back
+under the same name, or is given up; either way its leg is reported as failed, since nobody works on it any more.
 """
 
 import asyncio
@@ -14,6 +14,19 @@ from orchestrator.executor import Result
 from workers.contract import EpochResult, Leg, LegResult
 
 IDLE_S = 5.0  # a slot asks again after this long, so that it notices a hub that is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a slot takes of a node."""
+
+    cpus: int
+    gpus: int = 0
+
+
+def shape_of(leg: Leg) -> Shape:
+    """The slot that a leg needs."""
+    return Shape(leg.threads, 1 if leg.device == "cuda" else 0)
 
 
 @dataclass(slots=True)
@@ -31,9 +44,9 @@ class Hub:
 
     def __init__(self) -> None:
         self.waiting: deque[Leg] = deque()
-        self.opening: Counter[int] = Counter()  # slots by cores that were asked for and have not come up
-        self.slots: dict[str, int] = {}  # cores of each open slot
-        self.idle: Counter[int] = Counter()  # slots by cores that wait for a leg
+        self.opening: Counter[Shape] = Counter()  # slots that were asked for and have not come up
+        self.slots: dict[str, Shape] = {}  # those that are open
+        self.idle: Counter[Shape] = Counter()  # those that wait for a leg
         self.running: dict[str, Running] = {}
         self.results: list[Result] = []
         self.stopping: set[int] = set()
@@ -47,37 +60,42 @@ class Hub:
         self.waiting.append(leg)
         await self._notify()
 
-    async def wanted(self, capacity: float) -> int | None:
-        """Cores of a slot that should be opened now, on a cluster of ``capacity`` cores; 0 when the fleet is to end."""
-        if self.closed:
-            return 0
-        taken = sum(self.slots.values()) + sum(cpus * count for cpus, count in self.opening.items())
-        for cpus, count in Counter(leg.threads for leg in self.waiting).items():
-            if count > self.opening[cpus] + self.idle[cpus] and taken + cpus <= capacity:
-                self.opening[cpus] += 1
-                return cpus
-        return None
+    async def wanted(self, cpus: float, gpus: float = 0) -> Shape | bool:
+        """The shape of a slot that should be opened now on a cluster of so many cores and cards.
 
-    async def take(self, slot: str, cpus: int, pid: int, *, first: bool) -> Leg | bool:
+        False where none should; True when the fleet is to end.
+        """
+        if self.closed:
+            return True
+        taken = [*self.slots.values(), *self.opening.elements()]
+        free = Shape(int(cpus) - sum(one.cpus for one in taken), int(gpus) - sum(one.gpus for one in taken))
+        for shape, count in Counter(map(shape_of, self.waiting)).items():
+            fits = shape.cpus <= free.cpus and shape.gpus <= free.gpus
+            if count > self.opening[shape] + self.idle[shape] and fits:
+                self.opening[shape] += 1
+                return shape
+        return False
+
+    async def take(self, slot: str, shape: Shape, pid: int, *, first: bool) -> Leg | bool:
         """The next leg of a slot's shape; True to ask again; False to close the slot.
 
         Args:
             slot: Name of the slot.
-            cpus: Its cores.
+            shape: Its shape.
             pid: Its process.
             first: Whether the process asks for the first time.
         """
         if first:
             await self.lost(slot)
             if slot not in self.slots:  # else it was restarted in its place
-                self.opening[cpus] -= 1
-            self.slots[slot] = cpus
+                self.opening[shape] -= 1
+            self.slots[slot] = shape
         end = time.monotonic() + IDLE_S
-        self.idle[cpus] += 1
+        self.idle[shape] += 1
         try:
             async with self.changed:
                 while (left := end - time.monotonic()) > 0:
-                    leg = next((leg for leg in self.waiting if leg.threads == cpus), None)
+                    leg = next((leg for leg in self.waiting if shape_of(leg) == shape), None)
                     if self.closed or (leg is None and self.waiting):
                         self.slots.pop(slot, None)
                         return False
@@ -88,7 +106,7 @@ class Hub:
                     await _within(left, self.changed)
             return True
         finally:
-            self.idle[cpus] -= 1
+            self.idle[shape] -= 1
 
     async def report(self, slot: str, result: EpochResult) -> bool:
         """Keep an epoch's result; True asks the leg to stop."""

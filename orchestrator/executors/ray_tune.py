@@ -4,38 +4,44 @@ Tune places the slots, restarts the ones that die and scales the cluster; it kno
 nothing worth saving. The hub (a small actor) hands legs to slots and collects what they report. The searcher opens a
 slot when a leg waits for its shape; a slot whose shape nobody waits for closes when another shape is waited for.
 
+On a cluster, every node that can run slots first shows that it reaches data, storage and the driver's code; a node that joins
+later shows it when its first slot opens.
+
 A local Ray listens on loopback only, with a token that lives in the environment of its processes. It ends with the
 driver, however the driver ends: the kernel kills its servers, workers follow, its agents notice within a minute. The
 folder that a killed driver left behind is removed by the next one.
 """
 
 import fcntl
-import importlib
 import logging
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import ExecutorError
-from orchestrator.executor import Result, failed
+from orchestrator.errors import ExecutorError, PlaceError
+from orchestrator.executor import Result
 from orchestrator.executors.hub import Hub
-from workers.contract import EpochResult, Leg, LegResult
+from orchestrator.executors.ray_fleet import Reach, run_fleet
+from orchestrator.slots import Node
+from workers.contract import Leg, LegResult
+from workers.reach import find_fault
 
 RUN_LEG = "workers.leg:run_leg"
 FOLDER = "segsearch-ray-"  # short: paths of sockets below it may have 107 characters
 CLOSE_S = 5.0
 YOUNG_S = 60.0  # a folder younger than this may belong to a driver that has not locked it yet
-SETTINGS = {
+PROOF_S = 60.0  # for every node to show what it reaches
+LOCAL_SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a local Ray then binds 127.0.0.1, not all interfaces
     "RAY_USAGE_STATS_ENABLED": "0",
+}
+TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -47,20 +53,54 @@ SETTINGS = {
 }
 
 
-class RayTuneExecutor:
-    """Runs legs on Ray, each with ``leg.threads`` cores.
+def join(address: str) -> tuple[Node, ...]:
+    """Connect this process to a running cluster; its nodes.
 
     Args:
-        slots: Slots of the local Ray that is started where ``address`` is None.
+        address: ``auto`` on a node of the cluster, or ``HOST:6379``.
+
+    Raises:
+        ExecutorError: It does not answer.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in TUNE_SETTINGS.items()})
+    import ray
+
+    if not ray.is_initialized():
+        try:
+            _quiet()
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="segsearch")
+        except Exception as error:
+            raise ExecutorError(
+                f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); check the address, the token "
+                "in RAY_AUTH_TOKEN_PATH, and RAY_AUTH_MODE=token."
+            ) from error
+    return tuple(_node(found) for found in _alive())
+
+
+class RayTuneExecutor:
+    """Runs legs on Ray, each with ``leg.threads`` cores, and a card where its device is one.
+
+    Args:
+        slots: How many legs of one slot run side by side.
         slot_cpus: Cores of a slot.
-        address: A running cluster, or None for one of its own on loopback.
+        slot_gpus: Cards of a slot, 0 or 1.
+        cluster: Whether this process has joined a cluster (``join``); else a Ray of its own is started on loopback.
+        reach: What the nodes of a cluster must reach before the first leg.
         run_leg: ``module:function`` that every slot imports.
     """
 
     def __init__(
-        self, *, slots: int, slot_cpus: int = 1, address: str | None = None, run_leg: str = RUN_LEG
+        self,
+        *,
+        slots: int,
+        slot_cpus: int = 1,
+        slot_gpus: int = 0,
+        cluster: bool = False,
+        reach: Reach | None = None,
+        run_leg: str = RUN_LEG,
     ) -> None:
-        self.slots, self.slot_cpus, self.address, self.run_leg = slots, slot_cpus, address, run_leg
+        self.slots, self.slot_cpus, self.slot_gpus = slots, slot_cpus, slot_gpus
+        self.cluster, self.reach, self.run_leg = cluster, reach, run_leg
         self._busy: dict[int, int] = {}
         self._hub: Any = None
         self._fleet: threading.Thread | None = None
@@ -75,8 +115,7 @@ class RayTuneExecutor:
 
     def start(self, leg: Leg) -> None:
         """Queue a leg; starts Ray at the first one."""
-        if self._hub is None:
-            self._open()
+        self.open()
         self._busy[leg.trial] = leg.threads
         self._call(self._hub.submit, leg)
 
@@ -122,46 +161,59 @@ class RayTuneExecutor:
         shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Start Ray, or check the nodes of the cluster; nothing where that is done. The first leg does it otherwise.
+
+        Raises:
+            ExecutorError: Ray could not be started, or is gone.
+            PlaceError: A node does not reach what legs need.
+        """
+        if self._hub is not None:
+            return
         _remove_abandoned()
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         self._lock = _locked(self._folder)
-        for name, value in SETTINGS.items():
+        if self.cluster:
+            check_nodes(self.reach)
+        else:
+            self._start_ray()
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=here)
+        self._hub = hub.remote()
+        self._fleet = threading.Thread(target=self._run_fleet, daemon=True, name="tune")
+        self._fleet.start()
+
+    def _start_ray(self) -> None:
+        for name, value in {**LOCAL_SETTINGS, **TUNE_SETTINGS}.items():
             os.environ.setdefault(name, value)
-        if self.address is None and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            os.environ.setdefault(
-                "RAY_AUTH_TOKEN", secrets.token_hex(32)
-            )  # for this process and its children only
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # a token for this process and its children only
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         import ray
 
-        own: dict[str, Any] = {
-            "num_cpus": self.slots * self.slot_cpus,
-            "include_dashboard": False,
-            "object_store_memory": 128 << 20,
-            "_temp_dir": str(self._folder),
-        }
-        common: dict[str, Any] = {
-            "log_to_driver": False,
-            "logging_level": logging.ERROR,
-            "namespace": "segsearch",
-        }
         try:
             _quiet()
-            if self.address is None:
-                ray.init(address="local", **own, **common)
-            else:
-                ray.init(address=self.address, **common)
+            ray.init(
+                address="local",
+                num_cpus=self.slots * self.slot_cpus,
+                num_gpus=self.slots * self.slot_gpus,
+                include_dashboard=False,
+                object_store_memory=128 << 20,
+                _temp_dir=str(self._folder),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                namespace="segsearch",
+            )
         except Exception as error:
             raise ExecutorError(
                 f"Ray could not be started ({error}); look into {self._folder}, or run without it: --in-process."
             ) from error
-        self._hub = ray.remote(Hub).options(num_cpus=0, max_concurrency=10_000).remote()
-        self._fleet = threading.Thread(target=self._run_fleet, daemon=True, name="tune")
-        self._fleet.start()
 
     def _run_fleet(self) -> None:
         try:
-            run_fleet(self._hub, self.run_leg, self._folder)
+            run_fleet(self._hub, self.run_leg, self._folder, self.reach)
         except BaseException as error:  # handed to the driver's thread by the next call
             self._failure = error
 
@@ -179,110 +231,46 @@ class RayTuneExecutor:
             raise ExecutorError(f"the Ray cluster does not answer: {error}") from error
 
 
-def run_fleet(hub: Any, run_leg: str, folder: Path) -> None:
-    """Tune's part: open slots as legs wait, restart those that die, until the hub is closed."""
-    import ray
-    from ray import tune
-    from ray.tune.progress_reporter import TrialProgressCallback
-    from ray.tune.search import Searcher
+def check_nodes(reach: Reach | None) -> None:
+    """Let every node that can run slots show that it reaches what legs need.
 
-    class OpenSlots(Searcher):
-        """Suggests a slot whenever a leg waits for one."""
-
-        def __init__(self) -> None:
-            super().__init__(metric="none", mode="max")
-
-        def suggest(self, trial_id: str) -> Any:
-            resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            cpus: Any = ray.get(hub.wanted.remote(resources.get("CPU", 0)))
-            if cpus == 0:
-                return Searcher.FINISHED
-            return None if cpus is None else {"slot": trial_id, "cpus": cpus}
-
-        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-            hub.ended.remote(trial_id)
-
-        def save(self, checkpoint_path: str) -> None: ...
-
-        def restore(self, checkpoint_path: str) -> None: ...
-
-    class ReportLost(TrialProgressCallback):  # in the place of Tune's own, which prints each slot
-        """Tells the hub at once when a slot died and is about to be restarted."""
-
-        def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            hub.lost.remote(trial.trial_id)
-
-        def on_trial_result(
-            self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
-        ) -> None: ...
-
-        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None: ...
-
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None: ...
-
-    search_path = tuple(sys.path)  # a user's plugins stand where the driver found them
-
-    def slot(config: dict[str, Any]) -> None:
-        sys.path.extend(entry for entry in search_path if entry not in sys.path)
-        serve_slot(hub, config["slot"], config["cpus"], run_leg)
-
-    sized = tune.with_resources(slot, lambda config: tune.PlacementGroupFactory([{"CPU": config["cpus"]}]))
-    tuner = tune.Tuner(
-        sized,
-        tune_config=tune.TuneConfig(search_alg=OpenSlots(), num_samples=-1, reuse_actors=False),
-        run_config=tune.RunConfig(
-            name="slots",
-            storage_path=str(folder / "tune"),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=-1),
-            callbacks=[ReportLost(metric=None)],
-        ),
-    )
-    for name in ("ray.tune", "ray.tune.execution.tune_controller", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # a slot that died is told by the hub
-    tuner.fit()
-
-
-def serve_slot(hub: Any, slot: str, cpus: int, run_leg: str) -> None:
-    """Body of a slot: take a leg, run it, report; until the hub closes it, or a leg may have spoilt the process."""
-    import ray
-
-    try:
-        work = _function(run_leg)
-    except Exception as error:  # every other slot would fail alike, and Tune would restart them for ever
-        ray.get(hub.give_up.remote(f"a slot cannot load {run_leg}: {type(error).__name__}: {error}"))
+    Raises:
+        PlaceError: Some do not, each with its reason.
+    """
+    if reach is None:
         return
-    first = True
-    while True:
-        leg = ray.get(hub.take.remote(slot, cpus, os.getpid(), first=first))
-        first = False
-        if leg is False:
-            return
-        if leg is not True and _work(hub, slot, leg, work).status in ("out_of_memory", "failed"):
-            return  # what is left in memory, on a card or in a library's state is not passed on
+    import ray
+    from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    able = [found for found in _alive() if _node(found).cpus]
+    asked = [
+        ray.remote(find_fault)
+        .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(found["NodeID"], soft=False))
+        .remote(reach.data, reach.storage, reach.mark, reach.code)
+        for found in able
+    ]
+    faults = []
+    for found, answer in zip(able, asked, strict=True):
+        try:
+            fault = str(ray.get(answer, timeout=PROOF_S))
+        except RayError as error:
+            fault = f"cannot run a task: {str(error).strip().splitlines()[-1]}"
+        faults += [f"node {_node(found).name} {fault}"] if fault else []
+    if faults:
+        raise PlaceError("\n  - ".join(["the cluster cannot run this job, nothing was started:", *faults]))
 
 
-def _work(hub: Any, slot: str, leg: Leg, work: Callable[..., LegResult]) -> LegResult:
+def _alive() -> list[dict[str, Any]]:
     import ray
 
-    stop, begun = False, time.monotonic()
-
-    def report(result: EpochResult) -> None:
-        nonlocal stop
-        stop = ray.get(hub.report.remote(slot, result))
-
-    try:
-        result = work(leg, report, lambda: stop)
-    except Exception as error:  # the border of a trial: run_leg itself broke
-        result = failed(leg, error, seconds=time.monotonic() - begun)
-    ray.get(hub.finish.remote(slot, result))
-    return result
+    return [found for found in ray.nodes() if found["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def _function(path: str) -> Callable[..., LegResult]:
-    module, _, name = path.partition(":")
-    found: Callable[..., LegResult] = getattr(importlib.import_module(module), name)
-    return found
+def _node(found: dict[str, Any]) -> Node:
+    resources = found["Resources"]
+    name = f"{found['NodeManagerHostname']} ({found['NodeManagerAddress']})"
+    return Node(name, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
 
 
 def _quiet() -> None:

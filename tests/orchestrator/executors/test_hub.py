@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.executors import hub as hub_module
-from orchestrator.executors.hub import Hub
+from orchestrator.executors.hub import Hub, Shape
 from workers.contract import DataView, EpochResult, Leg, LegResult
 
 VIEW = DataView(dataset="d", digest="d", view="slices", size=(8, 8), batch=1)
@@ -43,11 +43,11 @@ def test_a_slot_takes_legs_of_its_shape_in_order_and_reports() -> None:
         legs = [leg(0), leg(1)]
         for each in legs:
             await hub.submit(each)
-        assert await hub.take("a", 1, 11, first=True) == legs[0]
+        assert await hub.take("a", Shape(1), 11, first=True) == legs[0]
         assert await hub.pids() == {0: 11}
         assert not await hub.report("a", epoch(legs[0], 1))
         await hub.finish("a", end(legs[0]))
-        assert await hub.take("a", 1, 11, first=False) == legs[1]
+        assert await hub.take("a", Shape(1), 11, first=False) == legs[1]
         assert await hub.collect(0.0) == [epoch(legs[0], 1), end(legs[0])]
         assert await hub.collect(0.01) == []
 
@@ -57,14 +57,14 @@ def test_a_slot_takes_legs_of_its_shape_in_order_and_reports() -> None:
 def test_slots_open_for_legs_that_wait_up_to_the_capacity() -> None:
     async def story() -> None:
         hub = Hub()
-        assert await hub.wanted(2) is None
+        assert await hub.wanted(2) is False
         for trial in range(3):
             await hub.submit(leg(trial))
-        assert [await hub.wanted(2) for _ in range(3)] == [1, 1, None]
-        await hub.take("a", 1, 1, first=True)
-        assert await hub.wanted(2) is None
+        assert [await hub.wanted(2) for _ in range(3)] == [Shape(1), Shape(1), False]
+        await hub.take("a", Shape(1), 1, first=True)
+        assert await hub.wanted(2) is False
         await hub.close()
-        assert await hub.wanted(2) == 0
+        assert await hub.wanted(2) is True
 
     play(story())
 
@@ -75,16 +75,16 @@ def test_idle_slots_make_room_for_another_shape() -> None:
         await hub.submit(leg(0))
         await hub.submit(leg(1))
         for slot in ("a", "b"):
-            assert await hub.wanted(2) == 1
-            taken = await hub.take(slot, 1, 1, first=True)
+            assert await hub.wanted(2) == Shape(1)
+            taken = await hub.take(slot, Shape(1), 1, first=True)
             assert isinstance(taken, Leg)
             await hub.finish(slot, end(taken))
-        idle = [asyncio.create_task(hub.take(slot, 1, 1, first=False)) for slot in ("a", "b")]
+        idle = [asyncio.create_task(hub.take(slot, Shape(1), 1, first=False)) for slot in ("a", "b")]
         await asyncio.sleep(0)
         await hub.submit(leg(2, threads=2))
         assert [await task for task in idle] == [False, False]
-        assert await hub.wanted(2) == 2
-        assert await hub.take("c", 2, 1, first=True) == leg(2, threads=2)
+        assert await hub.wanted(2) == Shape(2)
+        assert await hub.take("c", Shape(2), 1, first=True) == leg(2, threads=2)
 
     play(story())
 
@@ -94,7 +94,7 @@ def test_a_leg_whose_process_died_is_reported_once_and_its_late_words_are_droppe
         hub = Hub()
         await hub.submit(leg(0))
         await hub.wanted(1)
-        await hub.take("a", 1, 77, first=True)
+        await hub.take("a", Shape(1), 77, first=True)
         await hub.report("a", epoch(leg(0), 1))
         await hub.lost("a")
         await hub.lost("a")
@@ -106,8 +106,8 @@ def test_a_leg_whose_process_died_is_reported_once_and_its_late_words_are_droppe
         assert (lost.status, lost.epoch, lost.message) == ("failed", 1, "slot lost: process 77 died")
         again = leg(0, fence=9)
         await hub.submit(again)
-        assert await hub.take("a", 1, 78, first=True) == again  # restarted in its place
-        assert hub.opening[1] == 0
+        assert await hub.take("a", Shape(1), 78, first=True) == again  # restarted in its place
+        assert hub.opening[Shape(1)] == 0
 
     play(story())
 
@@ -116,12 +116,12 @@ def test_stopping_is_for_the_leg_at_hand() -> None:
     async def story() -> None:
         hub = Hub()
         await hub.submit(leg(0))
-        await hub.take("a", 1, 1, first=True)
+        await hub.take("a", Shape(1), 1, first=True)
         await hub.stop(0)
         assert await hub.report("a", epoch(leg(0), 1))
         await hub.finish("a", end(leg(0)))
         await hub.submit(leg(0, fence=5))
-        await hub.take("a", 1, 1, first=False)
+        await hub.take("a", Shape(1), 1, first=False)
         assert not await hub.report("a", epoch(leg(0, fence=5), 2))
         await hub.close()
         assert await hub.report("a", epoch(leg(0, fence=5), 3))
@@ -135,7 +135,7 @@ def test_an_idle_slot_is_told_to_ask_again(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def _asks_again() -> None:
-    assert await Hub().take("a", 1, 1, first=True) is True
+    assert await Hub().take("a", Shape(1), 1, first=True) is True
 
 
 def test_slots_that_cannot_work_break_the_executor() -> None:

@@ -1,0 +1,39 @@
+"""Options and arguments that several commands share, and how a command is run on a cluster instead of here."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
+Search = Annotated[str, typer.Argument(help="Name of the search.", show_default=False)]
+Storage = Annotated[str, typer.Option(help="Folder with the journal, where SEGSEARCH_JOURNAL is not set.")]
+InProcess = Annotated[
+    bool, typer.Option("--in-process", help="One trial after another in this process, for a debugger.")
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="Run on this Ray cluster, of which this machine is a node: auto, or HOST:6379."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ask the head of a cluster: the address of Ray's dashboard, http://HOST:8265."),
+]
+AllowOpen = Annotated[bool, typer.Option("--allow-open", help="Accept a cluster that asks for no token.")]
+Dataset = Annotated[str | None, typer.Option(help="The data set, instead of where the job says.")]
+JobStorage = Annotated[
+    str | None, typer.Option("--storage", help="For checkpoints and exports, instead of where the job says.")
+]
+NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Do not publish to MLflow.")]
+
+
+def forward(arguments: list[str], address: str, *, allow_open: bool) -> NoReturn:
+    """Let the head of a cluster run a command, print what it says, and end with its exit code."""
+    from orchestrator import remote
+
+    code, out, err = remote.ask(arguments, address, allow_open=allow_open)
+    print(out, end="")
+    print(err, end="", file=sys.stderr)
+    raise typer.Exit(code)

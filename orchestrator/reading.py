@@ -1,0 +1,105 @@
+"""What the journal says of searches, without their data sets or spaces; light enough to be asked often."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from orchestrator.engine.events import Event, Purpose
+from orchestrator.engine.leaderboard import Row, leaderboard
+from orchestrator.engine.settings import Direction
+from orchestrator.engine.state import State
+from orchestrator.journal import Journal
+from orchestrator.places import DEFAULT_STORAGE, journal_url
+from orchestrator.progress import describe
+from workers.contract import JSON
+
+PURPOSES: tuple[Purpose, ...] = ("retrain", "search", "baseline")
+RESULT = "result"
+LOG_POLL_S = 1.0
+
+
+def searches(*, storage: str = DEFAULT_STORAGE) -> list[JSON]:
+    """One row a search, as ``status`` gives it."""
+    return [status(name, storage=storage) for name in Journal(journal_url(storage)).names()]
+
+
+def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
+    """Where a search stands: state, trials, rejections by reason, best value, cost, why it finished."""
+    journal = Journal(journal_url(storage))
+    written = journal.read(name)
+    state, direction = state_of(written)
+    rows = leaderboard(state, direction)
+    driver = journal.leader(name)
+    best = next((row for row in rows if row.value is not None), None)
+    return {
+        "name": name,
+        "state": "running" if driver else "finished" if is_over(written, state) else "stopped",
+        "driver": None if driver is None else f"process {driver.pid} on {driver.host}",
+        "trials": len(rows),
+        "ended": sum(state.trials[row.trial].verdict is not None for row in rows),
+        "rejected": dict(state.rejections),
+        "best": None if best is None else best.value,
+        "best_trial": None if best is None else best.trial,
+        "worker_hours": sum(trial.cost.total for trial in state.trials) / 3600,
+        "finish": state.finished,
+    }
+
+
+def is_over(written: list[Event], state: State) -> bool:
+    """Whether nothing of a search is left to do: it was concluded, or its job or a user wants no more."""
+    wants_more = written[0].body["job"]["retrain"]["top"] > 0 and not state.stop_requested
+    return bool(notes(written, RESULT)) or (state.finished is not None and not wants_more)
+
+
+def stop(name: str, *, storage: str = DEFAULT_STORAGE) -> bool:
+    """Ask a running search to end after its epochs; False where no driver runs."""
+    journal = Journal(journal_url(storage))
+    journal.post(name, "stop", {"by": f"{os.environ.get('USER', 'user')}, process {os.getpid()}"})
+    return journal.leader(name) is not None
+
+
+def log_lines(name: str, *, go_on: bool = False, storage: str = DEFAULT_STORAGE) -> Iterator[str]:
+    """What happened in a search, a line an event; with ``go_on`` until no driver leads it any more.
+
+    Raises:
+        UnknownSearchError: No such search in the journal.
+    """
+    journal = Journal(journal_url(storage))
+    state, _ = state_of(journal.read(name, limit=1))
+    while True:
+        led = journal.leader(name) is not None
+        for event in journal.read(name, after=state.seq):
+            state.apply(event)
+            if line := describe(event, state):
+                yield f"{datetime.fromtimestamp(event.at, UTC):%Y-%m-%d %H:%M:%S} {line}"
+        if not go_on or not led:
+            return
+        time.sleep(LOG_POLL_S)
+
+
+def leaderboard_rows(name: str, *, storage: str = DEFAULT_STORAGE) -> list[Row]:
+    """Trials of a search, best first: those retrained, then those of the search, then presets trained beside it."""
+    state, direction = state_of(Journal(journal_url(storage)).read(name))
+    return [row for purpose in PURPOSES for row in leaderboard(state, direction, purpose=purpose)]
+
+
+def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
+    """The final comparison of a search, once it is there."""
+    found = notes(Journal(journal_url(storage)).read(name), RESULT)
+    return found[-1] if found else None
+
+
+def state_of(written: list[Event]) -> tuple[State, Direction]:
+    """The state of a search folded from its events, without its data set or space."""
+    objectives = written[0].body["job"]["objectives"]
+    direction: Direction = "maximize" if objectives.get("maximize") else "minimize"
+    state = State(objectives[direction][0])
+    for event in written:
+        state.apply(event)
+    return state, direction
+
+
+def notes(written: Iterable[Event], kind: str) -> list[JSON]:
+    """What was noted under a kind, oldest first."""
+    return [dict(e.body["data"]) for e in written if e.kind == "noted" and e.body["kind"] == kind]
