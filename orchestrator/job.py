@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
+from orchestrator.engine.objective import Direction, objectives_of
+from orchestrator.engine.settings import ONE_OBJECTIVE, Kind
 from orchestrator.yaml_document import Document, DocumentError, Problem, parse_document
 from search_spaces.register import unknown_name
 
@@ -41,18 +43,15 @@ def _checked_duration(text: str) -> str:
     return text
 
 
-def _one_objective(objectives: dict[str, list[str]]) -> dict[str, list[str]]:
-    if sum(map(len, objectives.values())) != 1:
-        raise ValueError(
-            f"exactly one metric is searched for, got {objectives}; put limits under constraints."
-        )
+def _checked_objectives(objectives: dict[Direction, list[str]]) -> dict[Direction, list[str]]:
+    objectives_of(objectives)
     return objectives
 
 
 Positive = Annotated[int, Ge(1), Le(1_000_000)]
 Name = Annotated[str, AfterValidator(_checked_name)]
 Duration = Annotated[str, AfterValidator(_checked_duration)]
-Objectives = Annotated[dict[Literal["maximize", "minimize"], list[str]], AfterValidator(_one_objective)]
+Objectives = Annotated[dict[Direction, list[str]], AfterValidator(_checked_objectives)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class SchedulerSettings:
     """When trials stop, pause or go on."""
 
     __pydantic_config__ = _STRICT
-    kind: Literal["none", "asha"] = "asha"
+    kind: Kind = "asha"
     max_epochs: Annotated[int, Ge(1), Le(100_000)] = 27
     min_epochs: Annotated[int, Ge(1), Le(100_000)] = 1
     reduction: Annotated[int, Ge(2), Le(16)] = 3
@@ -86,13 +85,18 @@ class SchedulerSettings:
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """How candidates are proposed and judged."""
+    """How candidates are proposed and judged.
+
+    Attributes:
+        repeats: Of how many of the best candidates a second seed is trained at the end; ranks use the mean.
+    """
 
     __pydantic_config__ = _STRICT
     sampler: str = "auto"
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     presets: bool = True
+    repeats: Annotated[int, Ge(0), Le(100)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,14 @@ class Job:
     retrain: Retrain = field(default_factory=Retrain)
     storage: str = "runs"
     raw: str | None = None
+
+    def __post_init__(self) -> None:
+        kind = self.search.scheduler.kind
+        if sum(map(len, self.objectives.values())) > 1 and kind in ONE_OBJECTIVE:
+            raise ValueError(
+                f"search.scheduler.kind: {kind!r} judges one objective, and {self.objectives} are several; "
+                "use asha, which ranks by fronts."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON values; ``job_from_json`` is its inverse."""

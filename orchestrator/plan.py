@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import torch
 
+from orchestrator.engine.objective import COSTS, objectives_of
 from orchestrator.engine.sampler import Sampler
-from orchestrator.engine.settings import Direction, EngineSettings, Scheduler
+from orchestrator.engine.settings import EngineSettings, Scheduler
 from orchestrator.job import Job, JobError
 from orchestrator.places import absolute, search_folder
 from orchestrator.plugins import PluginError, load_plugin, plugin_digests
@@ -122,12 +123,10 @@ class _Planner:
         self, dataset: Dataset, view: DataView, space: Space, sampler: Sampler, slots: Slots
     ) -> EngineSettings:
         job = self.job
-        direction: Direction = "maximize" if job.objectives.get("maximize") else "minimize"
         scheduler = job.search.scheduler
         return EngineSettings(
             space=space,
-            objective=next(name for names in job.objectives.values() for name in names),
-            direction=direction,
+            objectives=objectives_of(job.objectives),
             sampler=sampler,
             scheduler=Scheduler(
                 scheduler.kind, scheduler.max_epochs, scheduler.min_epochs, scheduler.reduction
@@ -139,6 +138,7 @@ class _Planner:
             worker_hours=job.budget.worker_hours,
             constraints={str(name): float(limit) for name, limit in job.constraints.items()},
             presets=tuple(preset_candidates(space)) if job.search.presets else (),
+            repeats=job.search.repeats,
             gate=make_gate(dataset.num_channels, dataset.num_classes, view.size),
         )
 
@@ -198,8 +198,9 @@ class _Planner:
         known = ["dice", "miou", "accuracy", *(f"{m}/{name}" for m in ("dice", "iou") for name in names)]
         for direction, metrics in self.job.objectives.items():
             for index, metric in enumerate(metrics):
-                if metric not in known:
-                    self._problem(("objectives", direction, index), unknown_name("metric", metric, known))
+                if metric not in (*known, *COSTS):
+                    message = unknown_name("objective", metric, [*known, *COSTS])
+                    self._problem(("objectives", direction, index), message)
 
     def _slots(self) -> Slots | None:
         resources = self.job.resources

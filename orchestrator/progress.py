@@ -115,7 +115,7 @@ def share_done(engine: "Engine") -> float:
 
 def best_text(engine: "Engine") -> str:
     """Best value of the objective so far, with its trial."""
-    rows = leaderboard(engine.state, engine.settings.direction)
+    rows = leaderboard(engine.state)
     if not rows or rows[0].value is None:
         return "-"
     return f"{rows[0].value:.4f} (trial {rows[0].trial} {rows[0].name})"

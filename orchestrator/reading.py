@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from orchestrator.engine.events import Event, Purpose
 from orchestrator.engine.leaderboard import Row, leaderboard
-from orchestrator.engine.settings import Direction
+from orchestrator.engine.objective import objectives_of
 from orchestrator.engine.state import State
 from orchestrator.journal import Journal
 from orchestrator.places import DEFAULT_STORAGE, journal_url
@@ -28,8 +28,8 @@ def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
     """Where a search stands: state, trials, rejections by reason, best value, cost, why it finished."""
     journal = Journal(journal_url(storage))
     written = journal.read(name)
-    state, direction = state_of(written)
-    rows = leaderboard(state, direction)
+    state = state_of(written)
+    rows = leaderboard(state)
     driver = journal.leader(name)
     best = next((row for row in rows if row.value is not None), None)
     return {
@@ -66,7 +66,7 @@ def log_lines(name: str, *, go_on: bool = False, storage: str = DEFAULT_STORAGE)
         UnknownSearchError: No such search in the journal.
     """
     journal = Journal(journal_url(storage))
-    state, _ = state_of(journal.read(name, limit=1))
+    state = state_of(journal.read(name, limit=1))
     while True:
         led = journal.leader(name) is not None
         for event in journal.read(name, after=state.seq):
@@ -80,8 +80,8 @@ def log_lines(name: str, *, go_on: bool = False, storage: str = DEFAULT_STORAGE)
 
 def leaderboard_rows(name: str, *, storage: str = DEFAULT_STORAGE) -> list[Row]:
     """Trials of a search, best first: those retrained, then those of the search, then presets trained beside it."""
-    state, direction = state_of(Journal(journal_url(storage)).read(name))
-    return [row for purpose in PURPOSES for row in leaderboard(state, direction, purpose=purpose)]
+    state = state_of(Journal(journal_url(storage)).read(name))
+    return [row for purpose in PURPOSES for row in leaderboard(state, purpose=purpose)]
 
 
 def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
@@ -90,14 +90,12 @@ def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
     return found[-1] if found else None
 
 
-def state_of(written: list[Event]) -> tuple[State, Direction]:
+def state_of(written: list[Event]) -> State:
     """The state of a search folded from its events, without its data set or space."""
-    objectives = written[0].body["job"]["objectives"]
-    direction: Direction = "maximize" if objectives.get("maximize") else "minimize"
-    state = State(objectives[direction][0])
+    state = State(objectives_of(written[0].body["job"]["objectives"]))
     for event in written:
         state.apply(event)
-    return state, direction
+    return state
 
 
 def notes(written: Iterable[Event], kind: str) -> list[JSON]:

@@ -55,7 +55,7 @@ class Session:
 
     def rows(self, purpose: Purpose) -> tuple[Row, ...]:
         """Trials of a purpose, best first."""
-        return leaderboard(self.engine.state, self.plan.settings.direction, purpose=purpose)
+        return leaderboard(self.engine.state, purpose=purpose)
 
     def cost(self, purpose: Purpose) -> float:
         """Worker-seconds that trials of a purpose took, lost work included."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.events import Event
+from orchestrator.engine.objective import objectives_of
 from orchestrator.journal import Cursor, Journal
 from orchestrator.places import JOURNAL_VARIABLE, TRACKING_VARIABLE, search_folder
 from workers.contract import JSON
@@ -122,8 +123,8 @@ class Publisher:
     def _on_opened(self, event: Event, state: Published) -> None:
         job = event.body["job"]
         state.storage = search_folder(job["storage"], self.search)
-        direction, names = next((d, n) for d, n in job["objectives"].items() if n)
-        state.objective, state.maximize = names[0], direction == "maximize"
+        first = objectives_of(job["objectives"])[0]
+        state.objective, state.maximize = first.name, first.direction == "maximize"
         name = f"segsearch/{self.search}"
         found = self.client.get_experiment_by_name(name)
         if found is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Event, Purpose
-from orchestrator.engine.leaderboard import Row
+from orchestrator.engine.leaderboard import Row, finalists
 from orchestrator.job import Retrain, duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import search_folder
@@ -54,7 +54,7 @@ def find_winner(session: Session) -> JSON | None:
 def ask_retraining(session: Session, wish: Retrain) -> list[int]:
     """Ask for the best candidates of the search to be trained anew; the trials. Asking twice changes nothing."""
     plan, engine = session.plan, session.engine
-    best = [row for row in session.rows("search") if row.value is not None][: wish.top]
+    best = finalists(session.rows("search"), wish.top)
     trials = []
     for number in range(wish.seeds):
         for row in best:
@@ -137,7 +137,7 @@ def conclude(session: Session) -> JSON:
     by_candidate: dict[str, list[Row]] = {}
     for row in _completed(session, "retrain"):
         by_candidate.setdefault(row.digest, []).append(row)
-    better = max if plan.settings.direction == "maximize" else min
+    better = max if plan.settings.objectives[0].direction == "maximize" else min
     chosen = better(
         by_candidate.values(), key=lambda rows: float(np.mean([row.value or 0.0 for row in rows]))
     )

@@ -72,7 +72,7 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
         "reads": f"{plan.view.view} of {' x '.join(map(str, plan.view.size))}, {plan.view.batch} a step",
         "space": plan.job.space,
         "presets": ", ".join(name for name, _ in settings.presets) or "none",
-        "searches for": f"{settings.direction} {settings.objective}",
+        "searches for": ", ".join(f"{o.direction} {o.name}" for o in settings.objectives),
         "budget": f"{settings.trials} trials" + (f", {plan.job.budget.wall}" if plan.job.budget.wall else ""),
         "slots": f"{plan.slots.count} of {plan.slots.threads} core(s)"
         + (" and a GPU each" if plan.slots.device == "cuda" else ""),

@@ -38,7 +38,7 @@ def record_table(
     from orchestrator.table import record
 
     def watch(training: "Training", done: int, of: int) -> None:
-        objective = plan.settings.objective
+        objective = plan.settings.objectives[0].name
         last = training.epochs[-1].metrics.get(objective) if training.epochs else None
         value = "no score" if last is None else f"{objective} {last:.4f}"
         if not as_json:

@@ -15,10 +15,15 @@ from dataclasses import dataclass
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Event, Finish, Purpose, Verdict
-from orchestrator.engine.proposal import is_exhausted, propose
-from orchestrator.engine.rungs import promotion
-from orchestrator.engine.settings import EngineSettings
-from orchestrator.engine.state import State, Trial
+from orchestrator.engine.history import Memory
+from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.pausing import Pausing
+from orchestrator.engine.proposal import derived_seed, exhaustion, is_exhausted, propose
+from orchestrator.engine.schedule import Schedule
+from orchestrator.engine.settings import STOPPING, EngineSettings
+from orchestrator.engine.state import State
+from orchestrator.engine.stopping import Stopping
+from orchestrator.engine.trial import Trial
 from search_spaces.candidate import Candidate, digest, to_json
 from search_spaces.errors import SpaceError
 from workers.contract import JSON, EpochResult, LegResult
@@ -99,16 +104,23 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self.state = State(settings.objective)
+        self.state = State(settings.objectives)
+        stops = settings.scheduler.kind in STOPPING
+        self._schedule: Schedule = Stopping(settings.scheduler) if stops else Pausing(settings.scheduler)
+        self._memory = Memory(settings.scheduler.rungs, len(settings.objectives))
 
     def apply(self, event: Event) -> None:
         """Take note of an event that the journal holds."""
-        self.state.apply(event)
+        for trial in self.state.apply(event):
+            if trial.purpose == "search":
+                self._memory.update(trial)
+                if not trial.is_repeat:
+                    self._schedule.update(trial)
 
     def replay(self, written: Iterable[Event]) -> None:
         """Take note of all events of a journal, in order."""
         for event in written:
-            self.state.apply(event)
+            self.apply(event)
 
     def ask(self, now: float) -> Answer:
         """The next step: hand out one leg, wait for results, or be finished.
@@ -120,11 +132,9 @@ class Engine:
             now: Unix time in seconds.
         """
         state = self.state
-        if over := [
-            trial for trial in state.trials if trial.status == "paused" and trial.epoch >= trial.max_epochs
-        ]:
+        if due := sorted(state.ledger.due):
             # A driver died between the last epoch and the verdict.
-            return Answer(tuple(_ended(trial, "completed") for trial in over), Wait())
+            return Answer(tuple(_verdict(state.trials[number]) for number in due), Wait())
         ending = self.ending(now)
         if (trial := self._waiting(ending)) is not None:
             return self._hand_out(trial)
@@ -133,7 +143,7 @@ class Engine:
                 return Answer((), Wait())
             if (answer := self._search_on()) is not None:
                 return answer
-        if state.finished is None and any(trial.leg is not None for trial in state.of("search")):
+        if state.finished is None and state.ledger.running("search"):
             return Answer((), Wait())
         return self._close(ending)
 
@@ -153,7 +163,15 @@ class Engine:
         trial = self.state.trials[result.trial]
         if trial.leg is None or trial.leg.fence != result.fence or result.epoch <= trial.epoch:
             return Reaction((events.refused(result, _fence(trial)),), stop=False)
-        return Reaction((events.epoch(result),), stop=self._must_stop(trial, now))
+        drafts, stop = [events.epoch(result)], self._must_stop(trial, now)
+        if trial.purpose == "search" and not trial.is_repeat and not trial.halted:
+            metrics = drafts[0].body["metrics"]
+            score = self.state.vector(
+                trial, epoch=result.epoch, metrics=metrics, train_s=result.train_seconds
+            )
+            if (reason := self._schedule.halt(trial, result.epoch, score)) is not None:
+                drafts.append(events.halted(trial.number, epoch=result.epoch, reason=reason))
+        return Reaction(tuple(drafts), stop=stop or bool(trial.halted) or len(drafts) > 1)
 
     def tell(self, result: LegResult, now: float) -> tuple[Draft, ...]:
         """Take the end of a leg in; a result of an older leg is refused.
@@ -167,7 +185,9 @@ class Engine:
         ended = events.leg_ended(result)
         match result.status:
             case "completed" if trial.epoch >= trial.max_epochs:
-                return (ended, _ended(trial, "completed"))
+                return (ended, _verdict(trial))
+            case "completed" | "stopped" if trial.halted:
+                return (ended, _verdict(trial))
             case "stopped" if self._must_stop(trial, now):
                 return (ended, _ended(trial, "stopped", "the search ended"))
             case "diverged":
@@ -223,25 +243,20 @@ class Engine:
 
     def _waiting(self, ending: Finish | None) -> Trial | None:
         """The first trial that has a leg to hand out and may run."""
-        for trial in self.state.trials:
-            if trial.status == "waiting":
-                if trial.purpose == "search":
-                    allowed = self.state.finished is None and ending is None
-                else:
-                    allowed = not self.state.stop_requested
-                if allowed:
-                    return trial
-        return None
+        found = []
+        if self.state.finished is None and ending is None:
+            found.append(self.state.ledger.waiting(of_search=True))
+        if not self.state.stop_requested:
+            found.append(self.state.ledger.waiting(of_search=False))
+        return min((trial for trial in found if trial is not None), default=None)
 
     def _search_on(self) -> Answer | None:
-        """Promote, or begin a trial; None where the search has nothing more to start."""
+        """Promote, or begin a trial, or repeat one; None where the search has nothing more to start."""
         state, settings = self.state, self.settings
-        trials = list(state.of("search"))
-        sign = 1.0 if settings.direction == "maximize" else -1.0
-        closing = len(trials) >= settings.trials or is_exhausted(state)
-        step = promotion(trials, settings.scheduler, sign=sign, closing=closing)
+        closing = len(state.searched) >= settings.trials or is_exhausted(state)
+        step = self._schedule.step(closing=closing)
         if step is not None:
-            trial = step.trial
+            trial = state.trials[step.trial]
             draft = events.promoted(
                 trial.number,
                 from_epoch=trial.allowed,
@@ -250,14 +265,43 @@ class Engine:
                 value=trial.value,
             )
             return self._hand_out(trial, before=(draft,), last_epoch=step.to_epoch)
-        return None if closing else self._begin()
+        return self._repeat() if closing else self._begin()
+
+    def _repeat(self) -> Answer | None:
+        """Train the best candidate that has one seed with another one, as far as it came; once all trials are judged."""
+        state = self.state
+        if sum(map(len, state.repeats.values())) >= self.settings.repeats:
+            return None
+        if any(trial.leg is not None for trial in state.searched):
+            return None
+        rows = leaderboard(state)
+        best = next((r for r in rows if r.scores is not None and r.digest not in state.repeats), None)
+        if best is None:
+            return None
+        trial, number = state.trials[best.trial], len(state.trials)
+        draft = events.asked(
+            number,
+            trial.candidate,
+            name=f"{trial.name} (repeat)",
+            digest=trial.digest,
+            trace=trial.trace,
+            seed=derived_seed("repeat", trial.seed) % 2**31,
+            source="repeat",
+            purpose="search",
+            to_epoch=trial.epoch,
+            max_epochs=trial.max_epochs,
+            profile=trial.profile,
+            share=trial.share,
+        )
+        order = self._order(number, draft.body, checkpoint=None, first_epoch=0, last_epoch=trial.epoch)
+        return Answer((draft, _started(order)), Start(order))
 
     def _begin(self) -> Answer:
-        proposal = propose(self.settings, self.state)
+        proposal = propose(self.settings, self.state, self._memory.history(self.state))
         found = proposal.accepted
         if found is None:
             return Answer(proposal.rejected, Wait())  # the next ask sees that the space is exhausted
-        number, scheduler = len(self.state.trials), self.settings.scheduler
+        number, entry = len(self.state.trials), self._schedule.entry()
         fields: JSON = {
             "name": found.name or f"trial {number}",
             "digest": found.digest,
@@ -265,13 +309,13 @@ class Engine:
             "seed": self.settings.seed,
             "source": found.source,
             "purpose": "search",
-            "to_epoch": scheduler.rungs[0],
-            "max_epochs": scheduler.max_epochs,
+            "to_epoch": entry,
+            "max_epochs": self.settings.scheduler.max_epochs,
             "profile": found.profile,
             "share": 1.0,
         }
         draft = events.asked(number, to_json(found.candidate), **fields)
-        order = self._order(number, draft.body, checkpoint=None, first_epoch=0, last_epoch=scheduler.rungs[0])
+        order = self._order(number, draft.body, checkpoint=None, first_epoch=0, last_epoch=entry)
         return Answer((*proposal.rejected, draft, _started(order)), Start(order))
 
     def _hand_out(
@@ -307,7 +351,7 @@ class Engine:
         """Nothing of the search runs and nothing of it starts any more: give verdicts, and say so once."""
         state = self.state
         drafts = [
-            _ended(trial, "stopped", "not promoted" if ending is None else "the search ended")
+            _ended(trial, "stopped", _passed_over(trial) if ending is None else "the search ended")
             for trial in state.trials
             if trial.verdict is None
             and trial.leg is None
@@ -316,7 +360,8 @@ class Engine:
         reason = state.finished
         if reason is None:
             reason = ending or ("exhausted" if is_exhausted(state) else "trials")
-            drafts.append(events.finished(reason))
+            message = exhaustion(self.settings, state) if reason == "exhausted" else ""
+            drafts.append(events.finished(reason, message))
         return Answer(tuple(drafts), Wait() if state.running_share() else Finished(reason))
 
     def _must_stop(self, trial: Trial, now: float) -> bool:
@@ -337,6 +382,16 @@ def _started(order: LegOrder) -> Draft:
 
 def _ended(trial: Trial, verdict: Verdict, message: str = "") -> Draft:
     return events.trial_ended(trial.number, verdict, value=trial.value, epoch=trial.epoch, message=message)
+
+
+def _passed_over(trial: Trial) -> str:
+    return "as far as the trial that it repeats" if trial.is_repeat else "not promoted"
+
+
+def _verdict(trial: Trial) -> Draft:
+    """Of a trial that trained to its end, or as far as its scheduler wanted."""
+    done = trial.epoch >= trial.max_epochs
+    return _ended(trial, "completed") if done else _ended(trial, "stopped", trial.halted)
 
 
 def _fence(trial: Trial) -> int | None:

@@ -22,12 +22,13 @@ Kind = Literal[
     "leg_ended",
     "refused",
     "promoted",
+    "halted",
     "trial_ended",
     "stop_requested",
     "finished",
     "noted",
 ]
-Source = Literal["preset", "random", "sampler", "mutation", "request"]
+Source = Literal["preset", "random", "sampler", "mutation", "repeat", "request"]
 Purpose = Literal["search", "retrain", "baseline"]
 Verdict = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Rejection = Literal["constraint", "duplicate", "unbuildable"]
@@ -197,6 +198,11 @@ def promoted(trial: int, *, from_epoch: int, to_epoch: int, judged: bool, value:
     """A trial may train on to the next rung; ``judged`` is False where its rung could not judge it."""
     body = {"trial": trial, "from_epoch": from_epoch, "to_epoch": to_epoch}
     return Draft("promoted", {**body, "judged": judged, "value": value})
+
+
+def halted(trial: int, *, epoch: int, reason: str) -> Draft:
+    """A running trial must end after this epoch, as its scheduler expects no more of it."""
+    return Draft("halted", {"trial": trial, "epoch": epoch, "reason": reason})
 
 
 def trial_ended(trial: int, verdict: Verdict, *, value: float | None, epoch: int, message: str = "") -> Draft:

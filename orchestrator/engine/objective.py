@@ -6,6 +6,7 @@ silent. A *cost* is known without the evaluator: from the gate before training, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal, get_args
 
 Direction = Literal["maximize", "minimize"]
@@ -36,7 +37,7 @@ class Objective:
         return value if self.direction == "maximize" else -value
 
 
-def objectives_of(wanted: Mapping[str, Sequence[str]]) -> tuple[Objective, ...]:
+def objectives_of(wanted: Mapping[Direction, Sequence[str]]) -> tuple[Objective, ...]:
     """The objectives of a job's ``{maximize: [...], minimize: [...]}``: learned ones first, else in the job's order.
 
     Raises:
@@ -62,7 +63,15 @@ def vector_of(
     objectives: Sequence[Objective], metrics: Mapping[str, float], costs: Mapping[str, float]
 ) -> Vector | None:
     """Scores of one epoch; None where a metric or cost is not defined, as a candidate without one cannot be ranked."""
-    known = {**metrics, **costs}
-    if any(objective.name not in known for objective in objectives):
-        return None
-    return tuple(objective.score(known[objective.name]) for objective in objectives)
+    found = []
+    for objective in objectives:
+        value = metrics.get(objective.name) if objective.is_learned else costs.get(objective.name)
+        if value is None:
+            return None
+        found.append(objective.score(value))
+    return tuple(found)
+
+
+def mean_vector(scores: list[Vector]) -> Vector:
+    """The mean over seeds, objective by objective."""
+    return scores[0] if len(scores) == 1 else tuple(fmean(values) for values in zip(*scores, strict=True))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Source
-from orchestrator.engine.sampler import History, Observation
+from orchestrator.engine.sampler import History
 from orchestrator.engine.settings import EngineSettings
-from orchestrator.engine.state import Rejected, State, Trial
+from orchestrator.engine.state import State
 from search_spaces.candidate import Candidate, digest, from_json, to_json
 from search_spaces.errors import SpaceError
 from search_spaces.space import Trace, encode, mutate, sample
@@ -41,10 +41,10 @@ class Proposal:
     accepted: Accepted | None
 
 
-def propose(settings: EngineSettings, state: State) -> Proposal:
-    """Find the next candidate; a function of the settings and the events so far."""
+def propose(settings: EngineSettings, state: State, known: History) -> Proposal:
+    """Find the next candidate; a function of the settings and the events so far, of which samplers see ``known``."""
     rejected: list[Draft] = []
-    for name, candidate, source in _candidates(settings, state):
+    for name, candidate, source in _candidates(settings, state, known):
         found = _judge(settings, state, candidate, name=name, source=source)
         if isinstance(found, Accepted):
             return Proposal(tuple(rejected), found)
@@ -63,19 +63,29 @@ def derived_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def history(settings: EngineSettings, state: State) -> History:
-    """The proposals of a search as samplers see them."""
-    sign = 1.0 if settings.direction == "maximize" else -1.0
-    rungs = settings.scheduler.rungs
-    return History(tuple(_observations(state, rungs, sign)), rungs)
+def exhaustion(settings: EngineSettings, state: State) -> str:
+    """Why a search could propose no more: each limit with how many it turned down and the closest, and the duplicates."""
+    parts = [
+        f"constraints.{limit}: {'no' if not state.searched else 'no further'} candidate is within "
+        f"{settings.constraints[limit]:,.12g}; the closest of {state.rejections['constraint:' + limit]} had {closest:,.12g}"
+        for limit, closest in sorted(state.closest.items())
+        if limit in settings.constraints
+    ]
+    if duplicates := state.rejections["duplicate"]:
+        parts.append(f"{duplicates} proposals were tried before")
+    if unbuildable := state.rejections["unbuildable"]:
+        parts.append(f"{unbuildable} cannot be built")
+    return "; ".join(parts)
 
 
-def _candidates(settings: EngineSettings, state: State) -> Iterator[tuple[str, Candidate, Source]]:
+def _candidates(
+    settings: EngineSettings, state: State, known: History
+) -> Iterator[tuple[str, Candidate, Source]]:
     for name, candidate in settings.presets:
         if name not in state.presets:
             yield name, candidate, "preset"
     # Numbers of proposals, not of events: notes and restarts of the driver do not change what is proposed.
-    number, known = len(state.proposals), history(settings, state)
+    number = len(state.proposals)
     for attempt in range(MAX_ATTEMPTS - state.rejected_in_row):
         seed = derived_seed("propose", settings.seed, number, attempt)
         if attempt < SAMPLER_ATTEMPTS:
@@ -89,10 +99,9 @@ def _candidates(settings: EngineSettings, state: State) -> Iterator[tuple[str, C
 
 def _mutant(settings: EngineSettings, state: State, rng: random.Random) -> Candidate | None:
     """A change of one of the better trials: those passed all limits, so their neighbours have a good chance to."""
-    sign = 1.0 if settings.direction == "maximize" else -1.0
     trials = sorted(
-        state.of("search"),
-        key=lambda trial: -max((sign * v for v in trial.values.values()), default=float("-inf")),
+        state.searched,
+        key=lambda trial: -max((score[0] for score in trial.scores.values()), default=float("-inf")),
     )
     better = trials[: max(1, len(trials) // 4)]
     parent = from_json(Candidate, better[int(rng.random() * len(better))].candidate)
@@ -124,24 +133,3 @@ def _judge(
             message = f"{limit} {value:,.12g} is above the job's limit of {allowed:,.12g}"
             return turn_down("constraint", message, limit=limit, value=value, allowed=allowed)
     return Accepted(candidate, name, key, trace, source, dict(profile))
-
-
-def _observations(state: State, rungs: tuple[int, ...], sign: float) -> Iterator[Observation]:
-    for proposal in state.proposals:
-        if isinstance(proposal, Rejected):
-            if proposal.violation > 0:
-                yield Observation(proposal.trace, "rejected", violation=proposal.violation)
-        else:
-            yield _observed(proposal, rungs, sign)
-
-
-def _observed(trial: Trial, rungs: tuple[int, ...], sign: float) -> Observation:
-    scores = tuple((epoch, (sign * trial.values[epoch],)) for epoch in rungs if epoch in trial.values)
-    match trial.status:
-        case "diverged" | "out_of_memory":
-            return Observation(trial.trace, "failed", violation=1.0)
-        case "failed" if not scores:
-            return Observation(trial.trace, "failed", violation=1.0)
-        case "waiting" | "running":
-            return Observation(trial.trace, "running", scores)
-    return Observation(trial.trace, "scored", scores)

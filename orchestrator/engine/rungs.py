@@ -1,132 +1,168 @@
-"""Which paused trial goes on: successive halving that promotes, and does not judge before the metric says anything.
-
-A leg ends at a rung and its trial pauses there at no cost. A rung promotes the best third (one in ``reduction``) of the
-trials that reached it, as they arrive.
+"""Scores at the epochs where trials are judged, kept sorted; and where a score says nothing.
 
 A young network often scores the same as an empty prediction, whatever it becomes later: on hippocampus slices 9 of 26
 trials had Dice 0.000 after one epoch, and one of those reached 0.813 after nine. So a score on the *floor* is silence,
-not a verdict. The floor is learned: it is where at least three trials lie together at the very bottom of all scores. A
-trial on it is never promoted for its score, and goes on unjudged from the lowest rung as long as that rung is *blind*:
-too few trials are above the floor to rank, or those that went on unjudged before have risen often enough. From a higher
-rung a trial that is still on the floor goes on only when nothing better is left to do and that rung cannot rank either.
+not a verdict. The floor is learned: it is where at least three trials lie together at the very bottom of all scores of the
+first objective. A trial on it is never ranked, and goes on unjudged from the lowest rung as long as that rung is
+*blind*: too few trials are above the floor to rank, or those that went on unjudged before have risen often enough.
 
-Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning", Algorithm 2, arXiv:1810.05934.
-Deviations: the floor, as above. When no new trial can begin, trials on their way to a rung count as if they had reached
-    it and at least one is promoted from each rung, so that slots do not idle and a search ends with a full training.
+Ranks above the floor: with one objective by its score, and of equal scores the one whose epochs cost less goes first; with
+several, by non-dominated front, then by crowding (``pareto.ranking``), which is not kept sorted but worked out after each
+arrival.
+
+Source of the multi-objective ranks: Schmucker et al. 2021, "Multi-objective asynchronous successive halving",
+    arXiv:2106.12639, the variant that ranks by non-dominated sorting.
+Deviations: crowding distance in place of an epsilon-net within a front; the floor.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from bisect import bisect_left, bisect_right, insort
 
-from orchestrator.engine.settings import Scheduler
-from orchestrator.engine.state import Trial
+from orchestrator.engine.objective import Vector
+from orchestrator.engine.pareto import ranking
 
 TOUCHING = 0.01  # of the range of all scores: nearer to the lowest one than this is on the floor
 LUMP = 3  # trials that make a floor
 
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """A paused trial may train on; ``judged`` is False where its rung was blind."""
-
-    trial: Trial
-    to_epoch: int
-    judged: bool
+Key = tuple[float, float, int]  # (negated first score, cost of an epoch, number): the best sorts first
 
 
-def promotion(
-    trials: Iterable[Trial], scheduler: Scheduler, *, sign: float, closing: bool = False
-) -> Promotion | None:
-    """The most promising step up, highest rung first, if any.
+class Floor:
+    """Learns the floor from the scores at rungs.
+
+    Attributes:
+        value: The highest score that counts as lying on the floor; None where there is no lump at the bottom.
+    """
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self._lowest, self._highest = math.inf, -math.inf
+        self._worst: dict[int, float] = {}
+        self._sorted: list[float] = []
+
+    def learn(self, number: int, score: float) -> None:
+        """Take a trial's score at a rung in."""
+        self._lowest, self._highest = min(self._lowest, score), max(self._highest, score)
+        before = self._worst.get(number, math.inf)
+        if score < before:
+            if before < math.inf:
+                del self._sorted[bisect_left(self._sorted, before)]
+            insort(self._sorted, score)
+            self._worst[number] = score
+        bottom = self._lowest + TOUCHING * (self._highest - self._lowest)
+        self.value = bottom if bisect_right(self._sorted, bottom) >= LUMP else None
+
+    def is_above(self, score: Vector | None) -> bool:
+        """Whether a score says something."""
+        return score is not None and (self.value is None or score[0] > self.value)
+
+
+class Rung:
+    """Trials that reached an epoch.
 
     Args:
-        trials: Trials of the search.
-        scheduler: Rungs and reduction.
-        sign: 1 where more of the objective is better, -1 where less is.
-        closing: Whether no new trial can begin, so that waiting for more results is idling.
+        epoch: When trials are judged.
+        floor: Shared by the rungs of a search.
+
+    Attributes:
+        scores: What each trial that reached it scored there.
+        coming: Trials that train towards it and end a leg there.
     """
-    table = _Table(tuple(trials), scheduler, sign)
-    steps = list(zip(scheduler.rungs, scheduler.rungs[1:], strict=False))
-    for epoch, above in reversed(steps):
-        if (best := table.promotable(epoch, closing=closing)) is not None:
-            return Promotion(best, above, judged=True)
-    for epoch, above in reversed(steps):
-        if (silent := table.unjudged(epoch, above, closing=closing)) is not None:
-            return Promotion(silent, above, judged=False)
-    return None
+
+    def __init__(self, epoch: int, floor: Floor) -> None:
+        self.epoch = epoch
+        self.floor = floor
+        self.scores: dict[int, Vector | None] = {}
+        self.coming: set[int] = set()
+        self._keys: dict[int, Key] = {}
+        self._sorted: list[Key] = []
+        self._paused: list[Key] = []
+        self._mute: set[int] = set()  # paused without a score
+        self._ranked: tuple[tuple[int, float | None], list[int]] = ((0, None), [])
+
+    def arrive(self, number: int, score: Vector | None, cost: float) -> None:
+        """A trial reached the rung; ``cost`` is that of an epoch of it in worker-seconds."""
+        self.scores[number] = score
+        if score is not None:
+            self.floor.learn(number, score[0])
+            self._keys[number] = (-score[0], cost, number)
+            insort(self._sorted, self._keys[number])
+
+    def pause(self, number: int, *, pauses: bool) -> None:
+        """Take note whether a trial that reached the rung pauses there."""
+        key = self._keys.get(number)
+        if key is None:
+            (self._mute.add if pauses else self._mute.discard)(number)
+            return
+        place = bisect_left(self._paused, key)
+        present = place < len(self._paused) and self._paused[place] == key
+        if pauses and not present:
+            self._paused.insert(place, key)
+        elif present and not pauses:
+            del self._paused[place]
+
+    def is_above(self, number: int) -> bool:
+        """Whether a trial that reached the rung scored above the floor there."""
+        return self.floor.is_above(self.scores[number])
+
+    def num_above(self) -> int:
+        """Trials that can be ranked."""
+        return self._split(self._sorted)
+
+    def best_paused(self, quota: int) -> int | None:
+        """The best trial that pauses here and is among the first ``quota`` above the floor."""
+        if not self._split(self._paused):
+            return None
+        if len(self.scores[self._paused[0][2]] or ()) == 1:
+            return self._paused[0][2] if bisect_left(self._sorted, self._paused[0]) < quota else None
+        paused = {number for _, _, number in self._paused}
+        return next((number for number in self.ranked()[:quota] if number in paused), None)
+
+    def ranked(self) -> list[int]:
+        """Trials above the floor, best first."""
+        version = (len(self.scores), self.floor.value)
+        if self._ranked[0] != version:
+            keys = self._sorted[: self.num_above()]
+            vectors = [self.scores[number] or () for _, _, number in keys]
+            order = ranking(vectors, [cost for _, cost, _ in keys])
+            self._ranked = (version, [keys[index][2] for index in order])
+        return self._ranked[1]
+
+    def rank(self, score: Vector) -> int:
+        """How many trials above the floor are better than one that is about to arrive with this score."""
+        if len(score) == 1:
+            return bisect_left(self._sorted, (-score[0], -math.inf, -1))
+        keys = self._sorted[: self.num_above()]
+        vectors = [self.scores[number] or () for _, _, number in keys]
+        return ranking([*vectors, score], [0.0] * (len(keys) + 1)).index(len(keys))
+
+    def first_silent(self) -> int | None:
+        """The first trial that pauses on the floor."""
+        silent = {number for _, _, number in self._paused[self._split(self._paused) :]}
+        return min(silent | self._mute, default=None)
+
+    def _split(self, keys: list[Key]) -> int:
+        """How many of these lie above the floor; they come first."""
+        floor = self.floor.value
+        return len(keys) if floor is None else bisect_left(keys, (-floor, -math.inf, -1))
 
 
-class _Table:
-    """Scores of trials at rungs, more is better."""
+class Blindness:
+    """Whether the floor of a rung says nothing about the rung above, as far as trials have shown."""
 
-    def __init__(self, trials: tuple[Trial, ...], scheduler: Scheduler, sign: float) -> None:
-        self.trials = trials
-        self.scheduler = scheduler
-        self.scores = [
-            {epoch: sign * trial.values[epoch] for epoch in scheduler.rungs if epoch in trial.values}
-            for trial in trials
-        ]
-        self.floor = _floor(self.scores)
+    def __init__(self, lower: Rung, upper: Rung, reduction: int) -> None:
+        self._lower, self._upper, self._reduction = lower, upper, reduction
+        self._known: tuple[tuple[int, int, float | None], bool] | None = None
 
-    def promotable(self, epoch: int, *, closing: bool) -> Trial | None:
-        """The best trial of the rung that is within its quota, above the floor, and still paused there."""
-        reached = [index for index, trial in enumerate(self.trials) if trial.epoch >= epoch]
-        quota = len(reached) // self.scheduler.reduction
-        if closing:
-            coming = sum(
-                trial.epoch < epoch == trial.allowed for trial in self.trials if trial.verdict is None
-            )
-            quota = max(1, (len(reached) + coming) // self.scheduler.reduction)
-        ranked = sorted(
-            (index for index in reached if self._above(index, epoch)),
-            key=lambda index: (-self.scores[index][epoch], index),
-        )
-        for index in ranked[:quota]:
-            if _pauses_at(self.trials[index], epoch):
-                return self.trials[index]
-        return None
+    def __bool__(self) -> bool:
+        version = (len(self._lower.scores), len(self._upper.scores), self._lower.floor.value)
+        if self._known is None or self._known[0] != version:
+            self._known = (version, self._look())
+        return self._known[1]
 
-    def unjudged(self, epoch: int, above: int, *, closing: bool) -> Trial | None:
-        """The first trial that pauses on the floor of a rung which cannot judge it."""
-        lowest = epoch == self.scheduler.rungs[0]
-        for index, trial in enumerate(self.trials):
-            if _pauses_at(trial, epoch) and self._silent(index, epoch):
-                blind = self._is_blind(epoch, above) if lowest else closing and self._cannot_rank(epoch)
-                return trial if blind else None
-        return None
-
-    def _is_blind(self, epoch: int, above: int) -> bool:
-        """Whether the floor of a rung says nothing about the rung above, as far as trials have shown."""
-        if self._cannot_rank(epoch):
+    def _look(self) -> bool:
+        if self._lower.num_above() < self._reduction:
             return True
-        went_on = [
-            index
-            for index, trial in enumerate(self.trials)
-            if trial.epoch >= above and self._silent(index, epoch)
-        ]
-        risen = sum(self._above(index, above) for index in went_on)
-        return not went_on or risen * self.scheduler.reduction >= len(went_on)
-
-    def _cannot_rank(self, epoch: int) -> bool:
-        return sum(self._above(index, epoch) for index in range(len(self.trials))) < self.scheduler.reduction
-
-    def _above(self, index: int, epoch: int) -> bool:
-        score = self.scores[index].get(epoch)
-        return score is not None and (self.floor is None or score > self.floor)
-
-    def _silent(self, index: int, epoch: int) -> bool:
-        return self.trials[index].epoch >= epoch and not self._above(index, epoch)
-
-
-def _pauses_at(trial: Trial, epoch: int) -> bool:
-    return trial.status == "paused" and trial.allowed == epoch
-
-
-def _floor(scores: Sequence[dict[int, float]]) -> float | None:
-    """The highest score that counts as lying on the floor; None where there is no lump at the bottom."""
-    known = [score for by_epoch in scores for score in by_epoch.values()]
-    if not known:
-        return None
-    floor = min(known) + TOUCHING * (max(known) - min(known))
-    lump = sum(any(score <= floor for score in by_epoch.values()) for by_epoch in scores)
-    return floor if lump >= LUMP else None
+        went_on = [number for number in self._upper.scores if not self._lower.is_above(number)]
+        risen = sum(self._upper.is_above(number) for number in went_on)
+        return not went_on or risen * self._reduction >= len(went_on)

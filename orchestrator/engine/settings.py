@@ -4,12 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from orchestrator.engine.objective import Objective
+
 if TYPE_CHECKING:  # readers of a journal need no torch
     from orchestrator.engine.sampler import Sampler
     from search_spaces.candidate import Candidate
     from search_spaces.space import Space
 
-Direction = Literal["maximize", "minimize"]
+Kind = Literal["none", "halving", "asha", "asha-stopping", "hyperband", "pasha", "median", "curve"]
+STOPPING: frozenset[Kind] = frozenset({"asha-stopping", "median", "curve"})
+"""Kinds that end running trials; the others pause them."""
+ONE_OBJECTIVE: frozenset[Kind] = frozenset({"pasha", "median", "curve"})
+"""Kinds whose rule is about the values of one objective and says nothing about fronts."""
 Gate: TypeAlias = "Callable[[Candidate], Mapping[str, float] | str]"
 """Numbers of a candidate known before training (``parameters``, ...), or the reason why it cannot be built."""
 
@@ -21,31 +27,27 @@ def no_gate(_candidate: "Candidate") -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
-    """When trials pause and which go on.
+    """When trials pause and which go on; what each kind does is said in ``pausing`` and ``stopping``.
 
     Attributes:
-        kind: ``none`` trains every trial to its end; ``asha`` is asynchronous successive halving that promotes.
+        kind: ``none`` trains every trial to its end.
         max_epochs: Full length of a training.
         min_epochs: Epochs to the first rung.
-        reduction: One in this many is promoted from a rung, and a rung has this many times the epochs of the one
-            below.
-
-    Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning", Algorithm 2,
-        arXiv:1810.05934.
-    Deviations: see ``rungs``.
+        reduction: One in this many goes on from a rung, a rung has this many times the epochs of the one below, and so
+            many trials have to speak before any is judged.
     """
 
-    kind: Literal["none", "asha"] = "asha"
+    kind: Kind = "asha"
     max_epochs: int = 27
     min_epochs: int = 1
     reduction: int = 3
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs after which a leg ends, rising; the last is ``max_epochs``."""
+        """Epochs after which trials are judged, rising; the last is ``max_epochs``."""
         epochs: list[int] = []
         epoch = self.min_epochs
-        while self.kind == "asha" and epoch < self.max_epochs:
+        while self.kind != "none" and epoch < self.max_epochs:
             epochs.append(epoch)
             epoch *= self.reduction
         return (*epochs, self.max_epochs)
@@ -57,8 +59,7 @@ class EngineSettings:
 
     Attributes:
         space: What may be chosen.
-        objective: Name of the metric that is searched for; a worker reports it after each epoch.
-        direction: Whether more of it is better.
+        objectives: What is searched for, the learned ones first; the first decides where a rung is silent.
         sampler: Proposes candidates after the presets.
         scheduler: Stops, pauses and promotes trials.
         seed: Seed of the search; trials of the search train with it too.
@@ -69,12 +70,13 @@ class EngineSettings:
         constraints: Upper limits on the gate's numbers, by name.
         presets: First candidates, by name; all lie in the space.
         gate: Measures a candidate before any worker is used.
+        repeats: Of how many of the best candidates a second seed is trained when no new trial can begin; they count in
+            no budget of trials.
         retries: How often a failed trial is handed out again without having finished an epoch in between.
     """
 
     space: "Space"
-    objective: str
-    direction: Direction
+    objectives: tuple[Objective, ...]
     sampler: "Sampler"
     scheduler: Scheduler = field(default_factory=Scheduler)
     seed: int = 0
@@ -85,4 +87,5 @@ class EngineSettings:
     constraints: Mapping[str, float] = field(default_factory=dict)
     presets: "tuple[tuple[str, Candidate], ...]" = ()
     gate: Gate = no_gate
+    repeats: int = 0
     retries: int = 2

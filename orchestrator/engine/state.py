@@ -1,102 +1,19 @@
 """What a search knows: a fold over its events, and nothing that is not in them."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from orchestrator.engine.events import Event, Finish, Purpose, Source, Verdict
+from orchestrator.engine.events import Event, Finish, Purpose
+from orchestrator.engine.ledger import Ledger
+from orchestrator.engine.objective import Objective, Vector, vector_of
+from orchestrator.engine.trial import RunningLeg, Trial
 from orchestrator.errors import ReplayError
 from workers.contract import JSON
 
 if TYPE_CHECKING:
     from search_spaces.space import Trace
-
-Status = Literal[
-    "waiting", "running", "paused", "completed", "stopped", "diverged", "out_of_memory", "failed"
-]
-
-
-@dataclass(slots=True)
-class Cost:
-    """Worker-seconds: share x wall seconds of every attempt.
-
-    Attributes:
-        work: Epochs that were reported.
-        startup: The rest of legs that ended as planned: loading data, building, restoring.
-        lost: The rest of legs that broke down or whose driver died: work that nobody can use.
-    """
-
-    work: float = 0.0
-    startup: float = 0.0
-    lost: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """All of it."""
-        return self.work + self.startup + self.lost
-
-
-@dataclass(slots=True)
-class RunningLeg:
-    """A leg in the hands of an executor; ``worked_s`` are the wall seconds of its reported epochs."""
-
-    fence: int
-    last_epoch: int
-    started: float
-    worked_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Trial:
-    """One candidate with one seed; the first fields are its ``asked`` event.
-
-    Attributes:
-        allowed: Epochs to which it may train: the rung it was promoted to, or its full length.
-        epoch: Epochs done and reported.
-        checkpoint: Location of the checkpoint at ``epoch``.
-        values: The objective by epoch, as the worker measured it; an epoch without a defined value is absent.
-        leg: The leg that runs now.
-        failures: Failed legs since the last reported epoch.
-        memory_failures: Legs that ran out of memory.
-        cost: Worker-seconds so far, without the running leg's current epoch.
-    """
-
-    number: int
-    name: str
-    candidate: JSON
-    digest: str
-    trace: "Trace"
-    seed: int
-    source: Source
-    purpose: Purpose
-    max_epochs: int
-    profile: dict[str, float]
-    share: float
-    allowed: int
-    epoch: int = 0
-    checkpoint: str | None = None
-    values: dict[int, float] = field(default_factory=dict)
-    leg: RunningLeg | None = None
-    failures: int = 0
-    memory_failures: int = 0
-    verdict: Verdict | None = None
-    message: str = ""
-    cost: Cost = field(default_factory=Cost)
-
-    @property
-    def status(self) -> Status:
-        """The verdict, or what the trial does until it has one; ``waiting`` trials have a leg to hand out."""
-        if self.verdict is not None:
-            return self.verdict
-        if self.leg is not None:
-            return "running"
-        return "waiting" if self.epoch < self.allowed else "paused"
-
-    @property
-    def value(self) -> float | None:
-        """The objective after the last reported epoch."""
-        return self.values.get(self.epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,37 +28,45 @@ class State:
     """The fold.
 
     Args:
-        objective: Name of the metric that is searched for.
+        objectives: What is searched for, the learned ones first.
 
     Attributes:
         trials: All trials by number, those of retraining included.
         proposals: Trials of the search and rejected proposals in order of proposal.
+        searched: Trials that the search proposed, in order; repeats are not among them.
+        repeats: Trials that repeat a candidate, by its digest.
         rejections: Rejected proposals by reason; constraints as ``constraint:<name>``.
+        closest: Of the proposals that a limit turned down, the lowest number, by the limit's name.
         refused: Results of legs that were no longer theirs.
         rejected_in_row: Rejected proposals since the last trial of the search was asked.
         fence: Number of the newest leg.
         finished: Why the search ended; None while it goes on.
+        ledger: What runs, waits and was spent.
     """
 
-    def __init__(self, objective: str) -> None:
-        self.objective = objective
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.objectives = tuple(objectives)
         self.seq = 0
         self.trials: list[Trial] = []
         self.proposals: list[Trial | Rejected] = []
         self.presets: set[str] = set()
         self.digests: dict[str, int] = {}
+        self.searched: list[Trial] = []
+        self.repeats: dict[str, list[Trial]] = {}
         self.rejections: Counter[str] = Counter()
+        self.closest: dict[str, float] = {}
         self.rejected_in_row = 0
         self.refused = 0
         self.fence = 0
         self.stop_requested = False
         self.finished: Finish | None = None
+        self.ledger = Ledger()
         self._led_since: float | None = None
         self._led_before_s = 0.0
         self._last_at = 0.0
 
-    def apply(self, event: Event) -> None:
-        """Fold one event.
+    def apply(self, event: Event) -> list[Trial]:
+        """Fold one event; the trials that it changed.
 
         Raises:
             ReplayError: The event does not follow the ones before it.
@@ -150,9 +75,10 @@ class State:
             raise ReplayError(
                 f"journal: event {event.seq} follows event {self.seq}; the journal misses events, or holds one twice."
             )
+        changed: list[Trial] = []
         match event.kind:
             case "leading":
-                self._lead(event.at)
+                changed = self._lead(event.at)
             case "asked":
                 self._ask(event.body)
             case "rejected":
@@ -165,6 +91,9 @@ class State:
                 self._end_leg(event)
             case "promoted":
                 self.trial(event).allowed = event.body["to_epoch"]
+            case "halted":
+                trial = self.trial(event)
+                trial.halted, trial.allowed = event.body["reason"], event.body["epoch"]
             case "trial_ended":
                 trial = self.trial(event)
                 trial.verdict, trial.message = event.body["verdict"], event.body["message"]
@@ -181,8 +110,13 @@ class State:
                 raise ReplayError(
                     f"journal: event {event.seq} has the unknown kind {event.kind!r}; update segsearch."
                 )
+        if event.kind in _ABOUT_A_TRIAL:
+            changed = [self.trial(event)]
+        for trial in changed:
+            self.ledger.update(trial)
         self.seq = event.seq
         self._last_at = event.at
+        return changed
 
     def trial(self, event: Event) -> Trial:
         """The trial that an event is about."""
@@ -199,7 +133,14 @@ class State:
 
     def running_share(self) -> float:
         """Slots that running legs take."""
-        return sum(trial.share for trial in self.trials if trial.leg is not None)
+        return self.ledger.share()
+
+    def vector(
+        self, trial: Trial, *, epoch: int, metrics: Mapping[str, float], train_s: float
+    ) -> Vector | None:
+        """Scores of a trial's next epoch, of which a worker reports these metrics and seconds of training."""
+        worker_s = (trial.trained_s + trial.share * train_s) / epoch * trial.max_epochs
+        return vector_of(self.objectives, metrics, {**trial.profile, "worker_seconds": worker_s})
 
     def wall_s(self, now: float) -> float:
         """Seconds during which a driver led the search, until it finished."""
@@ -207,22 +148,20 @@ class State:
 
     def spent_s(self, now: float, purpose: Purpose = "search") -> float:
         """Worker-seconds of a purpose, the current epochs of running legs included."""
-        total = 0.0
-        for trial in self.of(purpose):
-            total += trial.cost.total
-            if trial.leg is not None:
-                total += trial.share * max(0.0, now - trial.leg.started - trial.leg.worked_s)
-        return total
+        return self.ledger.spent_s(now, purpose)
 
-    def _lead(self, at: float) -> None:
+    def _lead(self, at: float) -> list[Trial]:
         # A driver that died is charged until the last thing it wrote.
         self._led_before_s = self.wall_s(self._last_at)
         self._led_since = at if self.finished is None else None
+        lost = []
         for trial in self.trials:
             if trial.leg is not None:
                 rest = self._last_at - trial.leg.started - trial.leg.worked_s
                 trial.cost.lost += trial.share * max(0.0, rest)
                 trial.leg = None
+                lost.append(trial)
+        return lost
 
     def _ask(self, body: JSON) -> None:
         if body["trial"] != len(self.trials):
@@ -230,7 +169,10 @@ class State:
         fields = {name: body[name] for name in _ASKED}
         trial = Trial(number=body["trial"], allowed=body["to_epoch"], **fields)
         self.trials.append(trial)
-        if trial.purpose == "search":
+        if trial.is_repeat:
+            self.repeats.setdefault(trial.digest, []).append(trial)
+        elif trial.purpose == "search":
+            self.searched.append(trial)
             self.proposals.append(trial)
             self.digests[trial.digest] = trial.number
             self.rejected_in_row = 0
@@ -243,6 +185,7 @@ class State:
         violation = 0.0 if reason == "duplicate" else 1.0
         if body["value"] is not None and body["allowed"]:
             violation = body["value"] / body["allowed"] - 1.0
+            self.closest[body["limit"]] = min(body["value"], self.closest.get(body["limit"], body["value"]))
         self.proposals.append(Rejected(body["trace"], violation))
         self.rejected_in_row += 1
         if body["source"] == "preset":
@@ -258,9 +201,13 @@ class State:
         leg.worked_s += body["seconds"]
         trial.cost.work += trial.share * body["seconds"]
         trial.epoch, trial.checkpoint, trial.failures = body["epoch"], body["checkpoint"], 0
-        value = body["metrics"].get(self.objective)
-        if value is not None:
-            trial.values[trial.epoch] = value
+        score = self.vector(
+            trial, epoch=body["epoch"], metrics=body["metrics"], train_s=body["train_seconds"]
+        )
+        trial.trained_s += trial.share * body["train_seconds"]
+        if score is not None:
+            trial.scores[trial.epoch] = score
+            trial.values[trial.epoch] = self.objectives[0].score(score[0])
 
     def _end_leg(self, event: Event) -> None:
         trial, body = self.trial(event), event.body
@@ -283,6 +230,7 @@ class State:
         return trial.leg
 
 
+_ABOUT_A_TRIAL = ("asked", "leg_started", "epoch", "leg_ended", "promoted", "halted", "trial_ended")
 _ASKED = (
     "name", "candidate", "digest", "trace", "seed", "source", "purpose", "max_epochs", "profile", "share",
 )  # fmt: skip

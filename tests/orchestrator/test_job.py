@@ -125,9 +125,33 @@ def test_everything_wrong_is_said_at_once_in_the_order_of_the_file(tmp_path: Pat
     ]
 
 
-def test_two_objectives_are_refused(tmp_path: Path) -> None:
-    found = problems(tmp_path, GOOD + "objectives: {maximize: [dice], minimize: [parameters]}\n")
-    assert found[0].startswith("8:1: objectives: exactly one metric is searched for")
+def test_several_objectives_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(GOOD + "objectives: {maximize: [dice], minimize: [parameters, worker_seconds]}\n")
+    job = load_job(path)
+    assert job.objectives == {"maximize": ["dice"], "minimize": ["parameters", "worker_seconds"]}
+    assert job_from_json(job.to_json()) == job
+
+
+@pytest.mark.parametrize(
+    ("objectives", "expected"),
+    [
+        ("{}", "at least one metric that training improves is needed"),
+        ("{minimize: [parameters]}", "at least one metric that training improves is needed"),
+        ("{maximize: [dice, dice]}", "'dice' is named twice; keep one."),
+        ("{maximize: [dice, macs]}", "'macs' is a cost, which can only be minimised."),
+    ],
+)
+def test_objectives_that_cannot_be_searched_for(tmp_path: Path, objectives: str, expected: str) -> None:
+    [found] = problems(tmp_path, GOOD + f"objectives: {objectives}\n")
+    assert found.startswith(f"8:1: objectives: {expected}")
+
+
+@pytest.mark.parametrize("kind", ["pasha", "median", "curve"])
+def test_a_scheduler_of_one_objective_is_refused_for_several(tmp_path: Path, kind: str) -> None:
+    text = GOOD.replace("kind: asha", f"kind: {kind}")
+    [found] = problems(tmp_path, text + "objectives: {maximize: [dice], minimize: [macs]}\n")
+    assert f"search.scheduler.kind: '{kind}' judges one objective" in found and "use asha" in found
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1.5d", 129600)])

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.engine import events
 from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.events import Draft, Event
+from orchestrator.engine.objective import Objective
 from orchestrator.engine.samplers.independent import Independent
 from orchestrator.engine.settings import EngineSettings, Scheduler
 from orchestrator.executors.simulated import Recording, SimulatedExecutor
@@ -147,8 +148,7 @@ def make_settings(**changes: Any) -> EngineSettings:
     """Settings of the toy search."""
     known: dict[str, Any] = {
         "space": toy,
-        "objective": "dice",
-        "direction": "maximize",
+        "objectives": (Objective("dice"),),
         "sampler": Independent(),
         "scheduler": Scheduler("asha", max_epochs=9, min_epochs=1, reduction=3),
         "trials": 12,

@@ -26,7 +26,7 @@ def test_a_search_ends_with_every_trial_judged(toys: SimpleNamespace) -> None:
     assert len(trials) == 12
     assert {trial.verdict for trial in trials} == {"completed", "stopped"}
     assert kinds(driver)["finished"] == 1
-    rows = leaderboard(driver.engine.state, "maximize")
+    rows = leaderboard(driver.engine.state)
     assert rows[0].epoch == 9 and rows[0].status == "completed"
     assert [row.value for row in rows] == sorted((row.value for row in rows), reverse=True)
 
@@ -203,8 +203,8 @@ def test_a_request_runs_whole_after_the_search_and_only_once(toys: SimpleNamespa
     trial = driver.engine.state.trials[number]
     assert (trial.verdict, trial.epoch, trial.seed, trial.share) == ("completed", 20, 5, 2.0)
     assert trial.cost.total == 2 * (1 + 20 * 2)
-    assert [row.trial for row in leaderboard(driver.engine.state, "maximize", purpose="baseline")] == [number]
-    assert number not in [row.trial for row in leaderboard(driver.engine.state, "maximize")]
+    assert [row.trial for row in leaderboard(driver.engine.state, purpose="baseline")] == [number]
+    assert number not in [row.trial for row in leaderboard(driver.engine.state)]
 
 
 def test_a_request_for_all_slots_waits_for_them_and_nothing_overtakes_it(toys: SimpleNamespace) -> None:
@@ -250,5 +250,5 @@ def test_late_bloomers_are_found(toys: SimpleNamespace) -> None:
 
     driver = toys.Driver(toys.settings(trials=27), curve=curve)
     driver.run()
-    best = leaderboard(driver.engine.state, "maximize")[0]
+    best = leaderboard(driver.engine.state)[0]
     assert driver.engine.state.trials[best.trial].values[1] == 0.0

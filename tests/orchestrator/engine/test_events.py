@@ -2,11 +2,16 @@
 
 import inspect
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from orchestrator.engine import events
+from orchestrator.engine.engine import Engine
 from orchestrator.engine.events import Event, upcast
+from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.objective import Objective
 from orchestrator.engine.state import State
 from orchestrator.errors import ReplayError
 from workers.contract import EpochResult, LegResult
@@ -64,4 +69,40 @@ def test_old_bodies_are_lifted_step_by_step() -> None:
 )
 def test_events_that_do_not_fit_are_refused(event: Event, message: str) -> None:
     with pytest.raises(ReplayError, match=message):
-        State("dice").apply(event)
+        State((Objective("dice"),)).apply(event)
+
+
+def test_a_journal_of_version_1_replays_to_what_it_was(toys: SimpleNamespace) -> None:
+    """Recorded before there were several objectives: 14 trials with TPE, three drivers, a request at the end."""
+    lines = (Path(__file__).parent / "journal_v1.jsonl").read_text().splitlines()
+    written = [upcast(Event(**json.loads(line))) for line in lines]
+    gate = {"parameters": 4e5, "macs": 6e7}
+    engine = Engine(toys.settings(trials=14, gate=lambda _: gate, constraints={"macs": 8e7}))
+    decided = 0
+    for event in written:
+        # Where the next step does not depend on the sampler, it is the one that was recorded.
+        if event.kind in ("promoted", "finished"):
+            draft = engine.ask(event.at).drafts[0]
+            if event.kind == "promoted":
+                assert (draft.kind, draft.body) == ("promoted", event.body)
+            decided += 1
+        engine.apply(event)
+    assert decided == 9
+    rows = [
+        (row.trial, row.status, row.epoch, row.value, row.worker_seconds) for row in leaderboard(engine.state)
+    ]
+    assert rows[:5] == [
+        (0, "completed", 9, 0.843156, 21.0),
+        (6, "stopped", 3, 0.706663, 8.0),
+        (1, "stopped", 3, 0.619868, 8.0),
+        (3, "diverged", 1, 0.369541, 8.0),
+        (10, "stopped", 1, 0.314791, 3.0),
+    ]
+    [again] = leaderboard(engine.state, purpose="retrain")
+    assert (again.trial, again.status, again.value, again.seed) == (14, "completed", 0.792006, 77)
+    assert (engine.state.wall_s(1e9), engine.state.spent_s(1e9), engine.state.finished) == (
+        55.0,
+        98.0,
+        "trials",
+    )
+    assert engine.state.rejections == {"constraint:macs": 1}

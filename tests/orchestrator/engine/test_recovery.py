@@ -73,7 +73,7 @@ def test_time_between_drivers_is_not_charged(toys: SimpleNamespace) -> None:
     assert sum(trial.cost.lost for trial in state.trials) > 0
 
 
-def test_a_thousand_trials_replay_within_two_seconds(toys: SimpleNamespace) -> None:
+def test_a_thousand_trials_replay_within_a_second_of_one_core(toys: SimpleNamespace) -> None:
     settings = toys.settings(trials=1000, slots=16)
     driver = toys.Driver(settings)
     body = {"candidate": {}, "name": "", "trace": {}, "seed": 0, "source": "random", "purpose": "search"}
@@ -86,8 +86,10 @@ def test_a_thousand_trials_replay_within_two_seconds(toys: SimpleNamespace) -> N
         drafts.append(Draft("leg_started", leg))
         for epoch in range(1, 10):
             done = {"trial": number, "fence": number + 1, "epoch": epoch, "metrics": {"dice": 0.5}}
-            drafts.append(Draft("epoch", {**done, "seconds": 1.0, "checkpoint": "c"}))
+            drafts.append(Draft("epoch", {**done, "seconds": 1.0, "train_seconds": 1.0, "checkpoint": "c"}))
         driver.log.append(drafts, 0.0)
-    begun = time.perf_counter()
+    begun = time.process_time()
     Engine(settings).replay(driver.log.events)
-    assert time.perf_counter() - begun < 0.5  # 2 s is promised; a slow machine has room
+    assert (
+        time.process_time() - begun < 1.0
+    )  # 0.3 s where it was measured; 10 s are promised for whole curves

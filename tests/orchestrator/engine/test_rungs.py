@@ -1,8 +1,8 @@
 """Promotion: hand-checked tables, and rungs that are blind."""
 
-from orchestrator.engine.rungs import promotion
+from orchestrator.engine.pausing import Pausing
 from orchestrator.engine.settings import Scheduler
-from orchestrator.engine.state import RunningLeg, Trial
+from orchestrator.engine.trial import RunningLeg, Trial
 
 SCHEDULER = Scheduler("asha", max_epochs=9, min_epochs=1, reduction=3)
 
@@ -13,16 +13,21 @@ def trial(number: int, *values: float, allowed: int | None = None, running: bool
     made = Trial(
         number=number, name="", candidate={}, digest=str(number), trace={}, seed=0, source="random", purpose="search",
         max_epochs=9, profile={}, share=1.0, allowed=allowed or epoch, epoch=epoch,
-        values={index + 1: value for index, value in enumerate(values)},
+        scores={index + 1: (value,) for index, value in enumerate(values)},
     )  # fmt: skip
     if running:
         made.leg = RunningLeg(fence=number + 1, last_epoch=made.allowed, started=0.0)
     return made
 
 
-def step(trials: list[Trial], *, sign: float = 1.0, closing: bool = False) -> tuple[int, int, bool] | None:
-    found = promotion(trials, SCHEDULER, sign=sign, closing=closing)
-    return None if found is None else (found.trial.number, found.to_epoch, found.judged)
+def step(
+    trials: list[Trial], *, closing: bool = False, scheduler: Scheduler = SCHEDULER
+) -> tuple[int, int, bool] | None:
+    tables = Pausing(scheduler)
+    for known in trials:
+        tables.update(known)
+    found = tables.step(closing=closing)
+    return None if found is None else (found.trial, found.to_epoch, found.judged)
 
 
 def test_rungs_are_geometric_and_end_at_full_length() -> None:
@@ -49,10 +54,6 @@ def test_the_highest_rung_promotes_first() -> None:
         *(trial(n, 0.3) for n in (4, 5)),
     ]
     assert step(table) == (2, 9, True)
-
-
-def test_less_is_better_where_the_objective_is_minimised() -> None:
-    assert step([trial(0, 3.0), trial(1, 2.0), trial(2, 4.0)], sign=-1.0) == (1, 3, True)
 
 
 def test_a_running_trial_is_not_promoted_twice() -> None:
@@ -96,5 +97,5 @@ def test_at_the_end_idle_slots_promote_on_what_is_expected() -> None:
 
 def test_a_trial_without_a_value_is_silent() -> None:
     mute = trial(2, 0.0)
-    mute.values = {}
+    mute.scores = {}
     assert step([trial(0, 0.5, allowed=3, running=True), trial(1, 0.4), mute]) == (2, 3, False)
