@@ -76,7 +76,10 @@ def rising(candidate: Candidate, epochs: int = 27) -> Recording:
 
 @dataclass
 class Driver:
-    """The loop of ``orchestrator.search``, in virtual time; may be killed between any two events."""
+    """The loop of ``orchestrator.search``, in virtual time; may be killed between any two events.
+
+    Where ``torn`` is False it dies between two appends only: the journal writes one as a whole.
+    """
 
     settings: EngineSettings
     curve: Curve = rising
@@ -84,6 +87,7 @@ class Driver:
     now: float = 1000.0
     started: list[Leg] = field(default_factory=list)
     fence: int = 0
+    torn: bool = True
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.settings)
@@ -133,8 +137,8 @@ class Driver:
 
     def write(self, drafts: Sequence[Draft], until: int | None) -> bool:
         """Journal and apply; True where the driver dies before all of it is written."""
-        for draft in drafts:
-            if until is not None and len(self.log.events) >= until:
+        for place, draft in enumerate(drafts):
+            if until is not None and len(self.log.events) >= until and (self.torn or place == 0):
                 return True
             for event in self.log.append([draft], self.now):
                 self.engine.apply(event)

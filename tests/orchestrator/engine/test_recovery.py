@@ -1,11 +1,20 @@
 """A driver may die at any event; the next one goes on from the journal alone."""
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.samplers.tpe import TreeParzen
-from orchestrator.engine.settings import Scheduler
+from orchestrator.engine.settings import Kind, Scheduler
+from orchestrator.executors.simulated import Recording
+from search_spaces.candidate import Candidate
 
 SMALL = {"trials": 5, "scheduler": Scheduler("asha", max_epochs=4, min_epochs=1, reduction=2)}
 
@@ -16,6 +25,64 @@ def story(driver: SimpleNamespace) -> list[tuple[object, ...]]:
         (trial.digest, trial.verdict, trial.epoch, tuple(trial.values.items()))
         for trial in driver.engine.state.trials
     ]
+
+
+KINDS = get_args(Kind)
+
+
+def scheduled(kind: Kind) -> dict[str, object]:
+    """A search that is small, but has promotions, stops and silence."""
+    return {"trials": 12, "scheduler": Scheduler(kind, max_epochs=8, min_epochs=1, reduction=2), "slots": 1}
+
+
+def sometimes_silent(toys: SimpleNamespace, candidate: Candidate) -> Recording:
+    whole = toys.rising(candidate)
+    silent = {0.0: 2, 0.1: 8}.get(candidate.recipe.weight_decay, 0)
+    return replace(whole, metrics=({"dice": 0.0},) * silent + whole.metrics[silent:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_kills_with_one_slot_end_where_an_undisturbed_search_ends(
+    toys: SimpleNamespace, kind: Kind
+) -> None:
+    settings = toys.settings(**scheduled(kind), repeats=1)
+
+    def curve(candidate: Candidate) -> Recording:
+        return sometimes_silent(toys, candidate)
+
+    whole = toys.Driver(settings, curve=curve)
+    whole.run()
+    expected = story(whole)
+    assert whole.engine.state.repeats
+
+    @hypothesis.settings(max_examples=8, deadline=None)
+    @given(st.lists(st.integers(2, 40), max_size=12))
+    def check(lives: list[int]) -> None:
+        driver = toys.Driver(settings, curve=curve, torn=False)
+        reason = None
+        for events in lives:
+            reason = reason or driver.run(until=len(driver.log.events) + events)
+        assert (reason or driver.run()) == "trials"
+        assert story(driver) == expected
+        replayed = Engine(settings)
+        replayed.replay(driver.log.events)
+        assert replayed.ask(driver.now) == driver.engine.ask(driver.now)
+
+    check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_replay_of_any_scheduler_decides_what_was_decided(toys: SimpleNamespace, kind: Kind) -> None:
+    settings = toys.settings(**{**scheduled(kind), "slots": 3}, repeats=2)
+    driver = toys.Driver(settings, curve=lambda candidate: sometimes_silent(toys, candidate))
+    driver.run()
+    follower = Engine(settings)
+    for length, event in enumerate(driver.log.events, start=1):
+        follower.apply(event)
+        if length % 3 == 0:
+            replayed = Engine(settings)
+            replayed.replay(driver.log.events[:length])
+            assert replayed.ask(event.at) == follower.ask(event.at)
 
 
 def test_replay_at_every_prefix_gives_the_same_next_decision(toys: SimpleNamespace) -> None:

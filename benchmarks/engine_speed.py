@@ -1,0 +1,212 @@
+"""What the engine's decisions cost: replay of 1,000 trials, and time per decision with 10,000 workers.
+
+No network is trained, no clock waits and no server takes part: legs end in virtual time, with made-up learning curves (a
+power law that depends on the trial, with noise), so the figures say what the engine itself takes. The space is ``compact``,
+the sampler ``random``, the gate lets everything pass; samplers that look at the history and a gate that builds networks
+cost what they cost on top.
+
+- **live**: a search of ``--trials`` trials on 16 workers, all decisions and the fold of their events.
+- **replay**: the fold of that search's events alone, as a driver does that takes over.
+- **again**: the same events once more, with the engine asked before each recorded decision; every answer is compared.
+- **wide**: ``--wide`` workers, twice as many trials. A decision is everything between a free worker and its next leg: the ask
+  and the fold of the events that it answers. New trials and promotions are different work, so the mean of the last thousand
+  is divided by that of the first thousand for each kind apart; the promise is below 1.5. Reports are timed too. Seconds
+  are CPU time of the process, which other processes on the machine hardly stretch.
+
+    python benchmarks/engine_speed.py --trials 1000 --wide 10000
+"""
+
+import argparse
+import heapq
+import random
+import resource
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import get_args
+
+from orchestrator.engine import events
+from orchestrator.engine.engine import Engine, LegOrder, Start
+from orchestrator.engine.events import Draft, Event
+from orchestrator.engine.objective import Objective
+from orchestrator.engine.samplers.independent import Independent
+from orchestrator.engine.settings import EngineSettings, Kind, Scheduler
+from search_spaces.space import load_space
+from workers.contract import EpochResult, LegResult
+
+COUNT = 1000  # decisions at each end
+
+
+@dataclass(slots=True)
+class World:
+    """Workers in virtual time, the engine that they ask, and how long it took."""
+
+    settings: EngineSettings
+    engine: Engine = field(init=False)
+    written: list[Event] = field(default_factory=list)
+    now: float = 0.0
+    decisions: list[float] = field(default_factory=list)
+    reports: list[float] = field(default_factory=list)
+    due: list[tuple[float, int, LegOrder, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.engine = Engine(self.settings)
+
+    def run(self) -> None:
+        """Search to the end."""
+        self._record([events.opened({}, "", protocol={}, versions={}, seed=0), events.leading({}, 1)])
+        while True:
+            begun = time.process_time()
+            answer = self.engine.ask(self.now)
+            self._record(answer.drafts)
+            taken = time.process_time() - begun
+            if isinstance(answer.step, Start):
+                self.decisions.append(taken)
+                self._schedule(answer.step.order, answer.step.order.first_epoch)
+            elif not answer.drafts:
+                if not self.due:
+                    return
+                self._pass()
+
+    def _pass(self) -> None:
+        """To the next report or end of a leg."""
+        self.now, _, order, epoch = heapq.heappop(self.due)
+        begun = time.process_time()
+        common = {"search": "", "trial": order.trial, "fence": order.fence, "seconds": 1.0, "at": self.now}
+        stop = False
+        if epoch > order.first_epoch:
+            metrics = {"dice": curve(order.trial, epoch)}
+            fields = {"loss": 0.0, "train_seconds": 1.0, "checkpoint": ""}
+            reaction = self.engine.report(
+                EpochResult(**common, **fields, epoch=epoch, metrics=metrics), self.now
+            )
+            self._record(reaction.drafts)
+            stop = reaction.stop
+        if stop or epoch == order.last_epoch:
+            status = "stopped" if epoch < order.last_epoch else "completed"
+            self._record(self.engine.tell(LegResult(**common, epoch=epoch, status=status), self.now))
+            self.reports.append(time.process_time() - begun)
+        else:
+            self.reports.append(time.process_time() - begun)
+            self._schedule(order, epoch)
+
+    def _schedule(self, order: LegOrder, epoch: int) -> None:
+        seconds = 1.0 + random.Random(order.trial).random()
+        heapq.heappush(self.due, (self.now + seconds, order.fence, order, epoch + 1))
+
+    def _record(self, drafts: Sequence[Draft]) -> None:
+        for draft in drafts:
+            event = Event(len(self.written) + 1, draft.kind, draft.version, self.now, draft.body)
+            self.written.append(event)
+            self.engine.apply(event)
+
+
+def curve(trial: int, epoch: int) -> float:
+    """A made-up Dice: a power law towards a limit of the trial's own, with noise."""
+    rng = random.Random(trial)
+    limit, fall = rng.random(), rng.uniform(0.3, 1.0)
+    noise = random.Random(trial * 1000 + epoch).gauss(0.0, 0.01)
+    return max(0.0, limit * (1.0 - 0.8 * epoch**-fall) + noise)
+
+
+def settings_of(trials: int, slots: int, kind: Kind) -> EngineSettings:
+    """The search that is measured."""
+    return EngineSettings(
+        space=load_space("compact"),
+        objectives=(Objective("dice"),),
+        sampler=Independent(),
+        scheduler=Scheduler(kind),
+        trials=trials,
+        slots=slots,
+    )
+
+
+def decide_again(world: World) -> int:
+    """Ask before each recorded decision; how many were compared.
+
+    Raises:
+        AssertionError: An answer is not the recorded one.
+    """
+    engine, compared, place = Engine(world.settings), 0, 0
+    while place < len(world.written):
+        event = world.written[place]
+        if event.kind in ("opened", "leading", "epoch", "leg_ended"):
+            engine.apply(event)
+            place += 1
+            continue
+        ends = world.written[place - 1].kind in ("leg_ended", "epoch") and event.kind in (
+            "trial_ended",
+            "halted",
+        )
+        drafts = () if ends else engine.ask(event.at).drafts
+        for draft in drafts:
+            recorded = world.written[place]
+            assert (draft.kind, draft.body) == (recorded.kind, recorded.body), recorded
+            engine.apply(recorded)
+            place += 1
+        compared += bool(drafts)
+        if not drafts:
+            engine.apply(event)  # a verdict that came with the end of a leg
+            place += 1
+    return compared
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--wide", type=int, default=10_000)
+    parser.add_argument("--kind", choices=get_args(Kind), default="asha")
+    options = parser.parse_args()
+    world = World(settings_of(options.trials, 16, options.kind))
+    begun = time.process_time()
+    world.run()
+    live = time.process_time() - begun
+    begun = time.process_time()
+    Engine(world.settings).replay(world.written)
+    replay = time.process_time() - begun
+    begun = time.process_time()
+    compared = decide_again(world)
+    again = time.process_time() - begun
+    print(
+        f"{options.kind}, {options.trials} trials on 16 workers, {len(world.written)} events; CPU seconds of one core"
+    )
+    print(f"  live    {live:7.2f} s, {len(world.decisions)} legs handed out")
+    print(f"  replay  {replay:7.2f} s")
+    print(f"  again   {again:7.2f} s, {compared} decisions compared, all the same")
+    if options.wide:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        wide = World(settings_of(2 * options.wide, options.wide, options.kind))
+        wide.run()
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        new = _handed(wide.written)
+        print(
+            f"{options.kind}, {2 * options.wide} trials on {options.wide} workers, {len(wide.written)} events; CPU"
+        )
+        for name, times in (
+            ("new trials", [t for t, is_new in zip(wide.decisions, new, strict=True) if is_new]),
+            ("promotions", [t for t, is_new in zip(wide.decisions, new, strict=True) if not is_new]),
+            ("reports", wide.reports),
+        ):
+            print(f"  {name:11s} {_ends(times)}")
+        print(f"  memory grew by {grown:.0f} MB, events included")
+
+
+def _handed(written: Sequence[Event]) -> list[bool]:
+    """For each leg handed out, whether its trial was new."""
+    return [before.kind == "asked" for before, event in pairwise(written) if event.kind == "leg_started"]
+
+
+def _ends(seconds: Sequence[float]) -> str:
+    if len(seconds) < 2 * COUNT:
+        return f"{len(seconds)}, too few to compare"
+    first, last = (1000 * statistics.mean(part) for part in (seconds[:COUNT], seconds[-COUNT:]))
+    return f"{len(seconds)}: first thousand {first:.3f} ms, last thousand {last:.3f} ms, ratio {last / first:.2f}"
+
+
+if __name__ == "__main__":
+    main()
