@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.cluster import Cluster, SubmittedJob
+from orchestrator.cluster import OVER, Cluster, SubmittedJob
 from orchestrator.errand import MARK
 from orchestrator.errors import PlaceError, SearchExistsError, UnknownSearchError
 from orchestrator.job import Job, JobError, job_from_json, load_job_document
@@ -55,6 +55,7 @@ def submit(
     cluster = Cluster(address)
     found = look(cluster, job=job, modules=modules, allow_open=allow_open)
     found.require()
+    _refuse_second(cluster, job.name)
     if "job" in found.facts["journal"]:
         leader = found.facts["journal"]["leader"]
         state = (
@@ -115,6 +116,7 @@ def resume(name: str, address: str, *, storage: str | None = None, allow_open: b
     job = job_from_json(stored)
     make_importable(Path())
     modules = plugin_files(module_names(job))
+    _refuse_second(cluster, name)
     options = ["--storage", absolute(storage)] if storage else ["--storage", job.storage]
     with make_parcel(modules) as folder:
         return _hand_over(cluster, folder, name, ["resume", name, *options], found)
@@ -164,6 +166,19 @@ def follow(name: str, address: str, *, go_on: bool, allow_open: bool = False) ->
         yield from cluster.follow(job.id)
     else:
         yield cluster.logs(job.id)
+
+
+def _refuse_second(cluster: Cluster, name: str) -> None:
+    """One supervisor a search.
+
+    Raises:
+        PlaceError: A job of the search has not ended.
+    """
+    living = [job.id for job in cluster.jobs(name) if job.status not in OVER]
+    if living:
+        raise PlaceError(
+            f"search {name!r} runs as job {living[0]}; 'segsearch logs {name} --follow --address {cluster.address}' shows it."
+        )
 
 
 def _prepare(

@@ -25,6 +25,7 @@ from workers.picture import picture_key
 from workers.store import open_store
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # standard output is the driver's
 
 CONSUMER = "mlflow"
 BATCH_EVENTS = 500

@@ -8,14 +8,14 @@ import typer
 
 from orchestrator.cli.options import Address, AllowOpen, AsJson, Search, Storage, forward
 from orchestrator.cli.output import console, print_json, print_table
-from orchestrator.places import DEFAULT_STORAGE, absolute
+from orchestrator.places import DEFAULT_STORAGE, absolute, tracking_uri
 
 Export = Annotated[str, typer.Argument(help="An export: a folder or s3://…", show_default=False)]
 
 
 def add_to(app: typer.Typer) -> None:
     """Put these commands on the application."""
-    for command in (leaderboard, retrain, export, verify, predict, ui):
+    for command in (leaderboard, audit, retrain, export, verify, predict, ui):
         app.command()(command)
 
 
@@ -44,6 +44,39 @@ def leaderboard(
     print_trials(rows[:top], len(rows))
     if result:
         print_comparison(result)
+
+
+def audit(
+    name: Search,
+    files: Annotated[bool, typer.Option(help="Look at checkpoints, too.")] = True,
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = None,
+    allow_open: AllowOpen = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a search lost nothing and counts nothing twice, and that its checkpoints are whole; exit 1 where not.
+
+    Example: segsearch audit hippocampus
+    """
+    if address is not None:
+        command = ["audit", name, "--files" if files else "--no-files", "--storage", absolute(storage)]
+        forward([*command, *(["--json"] if as_json else [])], address, allow_open=allow_open)
+    from orchestrator.audit import faults
+    from orchestrator.journal import Journal
+    from orchestrator.places import journal_url
+
+    written = Journal(journal_url(storage)).read(name)
+    found = faults(written, files=files)
+    if as_json:
+        print_json({"events": len(written), "faults": found})
+    else:
+        print(
+            "\n".join(
+                [f"{name}: {len(written)} events, {len(found)} faults", *(f"  - {fault}" for fault in found)]
+            )
+        )
+    if found:
+        raise typer.Exit(1)
 
 
 def retrain(
@@ -233,5 +266,9 @@ def print_result(name: str, result: dict[str, Any], storage: str) -> None:
         print_comparison(result)
         print(f"\nbest network, exported and proved: {result['winner']['export']}")
         print(f"  check it again:   segsearch verify {result['winner']['export']}")
+    server = tracking_uri(storage)
+    if server.startswith(("http://", "https://")):
+        print(f"  compare all runs: {server}")
+        return
     option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
     print(f"  compare all runs: segsearch ui{option}   (MLflow on http://127.0.0.1:5000)")

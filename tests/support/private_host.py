@@ -1,6 +1,6 @@
 """A machine of its own for servers that would listen on all interfaces: a network and process namespace with loopback only.
 
-Several raylets on one machine bind the machine's outer address. Inside the namespace there is none: every port is on 127.0.0.1 and
+Several raylets on one machine bind its outer address. Inside the namespace there is none: every port is on 127.0.0.1 and
 out of reach from outside, fixed ports are free, and all processes die with the first one. Without root it is made by a user
 namespace.
 """
@@ -25,7 +25,7 @@ class PrivateHost:
     """Starts processes in a namespace, and ends all of them."""
 
     def __init__(self) -> None:
-        user = [] if os.geteuid() == 0 else ["--map-current-user"]
+        user = [] if os.geteuid() == 0 else ["--map-root-user"]
         command = ["unshare", *user, "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
         self._outer = subprocess.Popen(
             [*command, sys.executable, "-c", BEGIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

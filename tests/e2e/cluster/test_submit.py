@@ -1,0 +1,214 @@
+"""A job submitted to a cluster: found good or refused in words, run on two nodes, watched, exported; and no secret anywhere."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray_cluster import ADDRESS, BUCKET, MLFLOW, RayCluster
+
+from orchestrator.audit import faults
+from orchestrator.engine.events import Event
+
+Read = Callable[[str], list[Event]]
+
+DATASET, STORAGE = f"s3://{BUCKET}/datasets/small", f"s3://{BUCKET}/runs"
+PLACES = ("--dataset", DATASET, "--storage", STORAGE)
+JOB = """\
+name: {name}
+dataset: data/small
+raw: {raw}
+data: {{size: [64, 64], batch: 8, epoch_samples: 32}}
+space: {space}
+plugins: {plugins}
+fix: {{architecture.encoder.width: [8, 16], architecture.encoder.stages: [3, 4], recipe.optimiser: adamw}}
+constraints: {{parameters: 2.0e6, macs: 6.0e7}}
+search: {{scheduler: {{kind: asha, max_epochs: 3, min_epochs: 1, reduction: 3}}, seed: 3, presets: {presets}}}
+budget: {{trials: {trials}}}
+resources: {resources}
+retrain: {{top: 1, epochs: 1, seeds: 1}}
+"""
+
+
+def write_job(folder: Path, name: str, raw: Path, **fields: Any) -> Path:
+    """A small job."""
+    values = {
+        "space": "compact",
+        "plugins": "[]",
+        "presets": "true",
+        "trials": 3,
+        "resources": "{}",
+        **fields,
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(JOB.format(name=name, raw=raw, **values))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(cluster: RayCluster, small_raw: Path) -> str:
+    """What a job printed that ran to its end on the cluster."""
+    write_job(cluster.folder, "demo", small_raw)
+    handed = cluster.json("submit", "demo.yaml", "--address", ADDRESS, *PLACES)
+    assert handed["search"] == "demo" and handed["warnings"] == []
+    second = cluster.call("submit", "demo.yaml", "--address", ADDRESS, *PLACES)
+    assert second.code == 2 and f"runs as job {handed['job']}" in second.err
+    done = cluster.call("logs", "demo", "--follow", "--address", ADDRESS)
+    assert done.code == 0, done
+    return done.out
+
+
+def test_it_runs_on_both_nodes_and_exports_to_the_bucket(
+    cluster: RayCluster, finished: str, events_of: Read
+) -> None:
+    export = f"{STORAGE}/demo/exports/trial-00003"
+    assert f"best network, exported and proved: {export}" in finished
+    assert f"compare all runs: {MLFLOW}" in finished
+    verified = cluster.json("verify", export, env=cluster.store_env)
+    assert verified["recorded"]["dice"] == pytest.approx(verified["measured"]["torch"]["dice"], abs=1e-6)
+    written = events_of("demo")
+    assert faults(written, files=False) == []
+    assert (
+        len({e.body["digest"] for e in written if e.kind == "asked" and e.body["purpose"] == "search"}) == 3
+    )
+    audit = cluster.json("audit", "demo", "--address", ADDRESS)
+    assert audit["faults"] == [] and audit["events"] == len(written)
+
+
+def test_a_client_asks_the_head_or_the_journal_and_hears_the_same(
+    cluster: RayCluster, finished: str, postgres: str
+) -> None:
+    asked = cluster.json("status", "demo", "--address", ADDRESS)
+    assert asked == cluster.json("status", "demo", env={"SEGSEARCH_JOURNAL": postgres})
+    assert (asked["state"], asked["trials"], asked["ended"]) == ("finished", 3, 3)
+    assert "demo" in [row["name"] for row in cluster.json("list", "--address", ADDRESS)]
+    board = cluster.json("leaderboard", "demo", "--address", ADDRESS)
+    assert {row["purpose"] for row in board["trials"]} == {"search", "retrain"}
+    assert board["result"]["winner"]["export"].startswith(STORAGE)
+    unknown = cluster.call("status", "no-such", "--address", ADDRESS)
+    assert unknown.code == 2 and "unknown search 'no-such'" in unknown.err
+
+
+def test_mlflow_shows_the_runs(cluster: RayCluster, finished: str) -> None:
+    code = f"""
+import json
+from mlflow import MlflowClient
+client = MlflowClient({MLFLOW!r})
+experiment = client.get_experiment_by_name("segsearch/demo")
+runs = client.search_runs([experiment.experiment_id])
+print(json.dumps([[run.data.tags["segsearch.trial"], run.data.metrics.get("dice"), run.info.status] for run in runs]))
+"""
+    process = cluster.host.start([sys.executable, "-c", code], cluster.base_env)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    runs = {trial: (dice, status) for trial, dice, status in json.loads(out.splitlines()[-1])}
+    board = cluster.json("leaderboard", "demo", "--address", ADDRESS)["trials"]
+    assert set(runs) == {"parent", *(str(row["trial"]) for row in board)}
+    for row in board:
+        assert runs[str(row["trial"])] == (pytest.approx(row["value"]), "FINISHED")
+
+
+def test_no_secret_is_left_anywhere(cluster: RayCluster, finished: str, events_of: Read) -> None:
+    """Journal, MLflow, logs of Ray and of drivers, job descriptions: none holds the store's key, the token, the password."""
+    secrets = [cluster.store_keys[1], cluster.token, "canary-password"]
+    kept = {"s3.json", "token"}  # where an administrator put them
+    searched = 0
+    for path in cluster.folder.rglob("*"):
+        if path.is_file() and path.name not in kept and "weed" not in path.parts:
+            data = path.read_bytes()
+            searched += 1
+            assert not [secret for secret in secrets if secret.encode() in data], path
+    assert searched > 100
+    texts = [json.dumps(e.body) for e in events_of("demo")] + [finished]
+    texts.append(cluster.call("doctor", "--address", ADDRESS).out)
+    listing = cluster.host.start(
+        ["ray", "job", "list", "--address", ADDRESS],
+        {**cluster.base_env, **cluster.token_env, "RAY_AUTH_MODE": "token"},
+    )
+    out, err = listing.communicate(timeout=60)
+    assert "segsearch-demo" in out + err
+    texts += [out, err]
+    assert not [text for text in texts if any(secret in text for secret in secrets)]
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "sentence"),
+    [
+        (("--address", "http://127.0.0.1:1"), {}, "nothing answers there"),
+        (("--address", "ftp://x"), {}, "expected http://HOST:8265"),
+        (("--address", "http://me:secret@127.0.0.1:8265"), {}, "holds credentials"),
+        (("--address", ADDRESS), {"RAY_AUTH_TOKEN": "wrong" * 8}, "the cluster refused the token"),
+        (("--address", ADDRESS), {"RAY_AUTH_TOKEN_PATH": "/nowhere"}, "the cluster asks for a token"),
+    ],
+)
+def test_a_cluster_that_cannot_be_entered_is_refused_at_once(
+    cluster: RayCluster, small_raw: Path, options: tuple[str, ...], environment: dict[str, str], sentence: str
+) -> None:
+    write_job(cluster.folder, "refused", small_raw)
+    done = cluster.call("submit", "refused.yaml", *options, *PLACES, env=environment)
+    assert done.code == 2 and sentence in done.err, done
+    assert "secret" not in done.err and "wrongwrong" not in done.err
+
+
+def test_all_that_the_cluster_lacks_is_named_at_once(cluster: RayCluster, small_raw: Path) -> None:
+    write_job(cluster.folder, "lacking", small_raw, resources="{gpus: 16, slot_cpus: 9}")
+    places = ("--dataset", "s3://no-such-bucket/data", "--storage", "s3://no-such-bucket/runs")
+    done = cluster.call("submit", "lacking.yaml", "--address", ADDRESS, *places)
+    assert done.code == 2
+    assert "nothing was submitted:" in done.err
+    assert "resources.gpus: there are 0 GPUs in all (largest node 0); got 16." in done.err
+    assert done.err.count("bucket 'no-such-bucket' not found") == 2
+    write_job(cluster.folder, "lacking", small_raw, resources="{slot_cpus: 9}")
+    done = cluster.call(
+        "submit", "lacking.yaml", "--address", ADDRESS, "--dataset", "data/none", "--storage", STORAGE
+    )
+    assert "resources.slot_cpus: no node has 9 cores for one slot (largest 1)." in done.err
+    assert "data/none: no data set there" in done.err
+
+
+@pytest.mark.parametrize(
+    ("location", "sentence"),
+    [
+        ("s3://key:secret@bucket/x", "holds credentials, a host or a port"),
+        ("s3://10.0.0.1/x", "is no bucket name"),
+        ("s3://segsearch/x?endpoint_override=evil", "holds options"),
+        ("s3://segsearch/../x", ".."),
+        ("ftp://segsearch/x", "scheme ftp"),
+    ],
+)
+def test_a_location_that_is_no_location_is_refused(
+    cluster: RayCluster, small_raw: Path, location: str, sentence: str
+) -> None:
+    write_job(cluster.folder, "nowhere", small_raw)
+    done = cluster.call(
+        "submit", "nowhere.yaml", "--address", ADDRESS, "--dataset", DATASET, "--storage", location
+    )
+    assert done.code == 2 and sentence in done.err and "secret" not in done.err, done
+
+
+def test_a_plain_path_that_a_node_does_not_share_is_refused_before_the_first_leg(
+    cluster: RayCluster, small_raw: Path, small_dataset: Path
+) -> None:
+    """Worker nodes see another folder where the head keeps Ray's files: it stands for a disk of its own."""
+    storage = cluster.ray / "runs"
+    write_job(cluster.folder, "unshared", small_raw)
+    places = ("--dataset", str(small_dataset), "--storage", str(storage))
+    handed = cluster.json("submit", "unshared.yaml", "--address", ADDRESS, *places)
+    done = cluster.call("logs", "unshared", "--follow", "--address", ADDRESS)
+    assert "the cluster cannot run this job, nothing was started:" in done.out, (handed, done)
+    assert done.out.count(f"does not see what the driver wrote to {storage}") == 2
+    assert "unshared" not in [row["name"] for row in cluster.json("list", "--address", ADDRESS)]
+
+
+def test_preflight_is_quick(cluster: RayCluster) -> None:
+    """3 s is the aim on a quiet machine of two cores; a loaded one is given three times that."""
+    begun = time.monotonic()
+    done = cluster.call("doctor", "--address", ADDRESS, "--storage", STORAGE)
+    assert done.code == 0, done
+    seconds = time.monotonic() - begun
+    print(f"doctor: {seconds:.1f} s, {os.getloadavg()[0]:.1f} load")
+    assert seconds < 15
