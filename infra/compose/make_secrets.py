@@ -30,7 +30,9 @@ def build_secrets() -> dict[str, str]:
         name: (secrets.token_hex(10), secrets.token_urlsafe(32)) for name in ("operator", "ray", "mlflow")
     }
     return {
-        "ray_token": secrets.token_hex(32) + "\n",
+        "ray_token": secrets.token_hex(
+            32
+        ),  # without a line break: a Kubernetes Secret takes the file as it is
         "postgres_password": passwords["postgres"] + "\n",
         "postgres_segsearch_password": passwords["segsearch"] + "\n",
         "postgres_mlflow_password": passwords["mlflow"] + "\n",

@@ -183,11 +183,9 @@ class Parity:
         self, command: Sequence[str], *, timeout_s: float = 120, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command as a user of the host would, who reaches the services on 127.0.0.1 only: nothing is mounted."""
+        variables = {"PATH": _search_path(), "HOME": str(self.folder), **environment}
         return subprocess.run(
-            [*self._inside(), "env", *(f"{name}={value}" for name, value in environment.items()), *command],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
+            [*self._inside(), *_with(variables), *command], capture_output=True, text=True, timeout=timeout_s
         )
 
     def log(self, name: str) -> str:
@@ -219,8 +217,9 @@ class Parity:
         """The command line that runs a command inside the namespace, as the container of a service would."""
         variables = {"PATH": _search_path(), "HOME": "/", **environment}
         as_user = ["unshare", "--user", f"--map-user={service.user[0]}", f"--map-group={service.user[1]}"]
-        clean = ["env", "--ignore-environment", *(f"{name}={value}" for name, value in variables.items())]
-        script = "\n".join([*self._mounts(service), f"exec {shlex.join([*as_user, *clean, *command])}"])
+        script = "\n".join(
+            [*self._mounts(service), f"exec {shlex.join([*as_user, *_with(variables), *command])}"]
+        )
         return [*self._inside(), "unshare", "--mount", "bash", "-euc", script]
 
     def _inside(self) -> list[str]:
@@ -300,6 +299,10 @@ def _search_path() -> str:
     assert package is not None and package.origin is not None
     postgres = Path(package.origin).parent / "pginstall18" / "bin"  # the major version of the image
     return os.pathsep.join([str(Path(sys.executable).parent), str(postgres), "/usr/bin", "/bin"])
+
+
+def _with(variables: Mapping[str, str]) -> list[str]:
+    return ["env", "--ignore-environment", *(f"{name}={value}" for name, value in variables.items())]
 
 
 def _children(pid: int) -> list[int]:

@@ -69,7 +69,7 @@ def test_the_socket_inside_the_container_asks_for_a_password_too(cluster: Parity
 
 def test_a_password_file_that_its_group_may_read_counts_for_nothing(cluster: Parity) -> None:
     """Why secrets keep mode 0600 here, and why pods on Kubernetes copy theirs."""
-    copy = "install --mode={0} /run/secrets/pgpass /tmp/pgpass; exec python -W ignore -c \"$1\""
+    copy = 'install --mode={0} /run/secrets/pgpass /tmp/pgpass; exec python -W ignore -c "$1"'
     query = QUERY.format("select current_user")
     outputs = []
     for mode in ("0440", "0600"):
