@@ -31,8 +31,13 @@ def run_fleet(hub: Any, run_leg: str, folder: Path, reach: Reach | None) -> None
     """Tune's part: open slots as legs wait, restart those that die, until the hub is closed."""
     import ray
     from ray import tune
+    from ray.tune.execution import class_cache
     from ray.tune.progress_reporter import TrialProgressCallback
     from ray.tune.search import Searcher
+
+    # Tune would send the driver's keys to each slot in its runtime environment, which Ray logs in clear; nodes have their own.
+    for name in [name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]:
+        class_cache.ENV_VARS_TO_PROPAGATE.discard(name)
 
     class OpenSlots(Searcher):
         """Suggests a slot whenever a leg waits for one."""

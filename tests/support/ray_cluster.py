@@ -53,7 +53,7 @@ class RayCluster:
         default_factory=lambda: ("cluster", f"canary-{secrets.token_hex(12)}")
     )
     token: str = field(default_factory=lambda: f"canary{secrets.token_hex(20)}")
-    head: list[int] = field(default_factory=list)
+    head_raylet: int = 0
 
     @property
     def ray(self) -> Path:
@@ -132,7 +132,8 @@ class RayCluster:
             "-master.volumeSizeLimitMB=64",
             "-volume.max=20",
         ]
-        command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        command += ["-master.telemetry=false", "-s3.autoCreateBucket=false"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         self.host.start(command, self.base_env, cwd=place, log=self.folder / "weed.log")
 
     def start_mlflow(self) -> None:
@@ -169,6 +170,7 @@ class RayCluster:
         ]
         self._start_ray([*command, f"--num-cpus={cpus}", f"--temp-dir={self.ray}"], env)
         self.host.wait_for_port(8265)
+        [self.head_raylet] = self.host.pids("/raylet/raylet")
 
     def start_worker(self, *, cpus: int = 1, gpus: int = 0, env: dict[str, str] | None = None) -> int:
         """One more node; the process of its raylet.
@@ -192,12 +194,14 @@ class RayCluster:
         [raylet] = set(self.host.pids("/raylet/raylet")) - before
         return raylet
 
-    def kill_ray(self) -> None:
-        """kill -9 of every process of Ray: the whole cluster is gone."""
-        for pid in self.host.pids("ray"):
-            if pid != self.host.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+    def kill_all(self) -> None:
+        """kill -9 of every process of Ray and of every driver, as when all machines of a cluster lose power."""
+        for word in ("ray", "orchestrator.supervisor", "orchestrator.cli.main", "orchestrator.tracking"):
+            for pid in self.host.pids(word):
+                if pid != self.host.pid:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+        self.until("the end of Ray", lambda: not self.host.pids("raylet"))
 
     def call(
         self,
