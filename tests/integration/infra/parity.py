@@ -253,13 +253,14 @@ class Parity:
         yield "cd /srv/home"
 
     def _private_tmp(self, service: Service) -> Iterator[str]:
-        """An own ``/tmp`` for each service; the repository stays where it is, even below ``/tmp``."""
+        """An own ``/tmp`` for each service; the repository and Python stay where they are, even below ``/tmp``."""
         private = self.folder / "tmp" / service.name
         private.mkdir(parents=True, exist_ok=True)
-        if REPOSITORY.is_relative_to("/tmp"):
-            place = private / REPOSITORY.relative_to("/tmp")
-            yield shlex.join(["mkdir", "-p", str(place)])
-            yield shlex.join(["mount", "--bind", str(REPOSITORY), str(place)])
+        for kept in sorted({REPOSITORY, Path(sys.prefix), Path(sys.base_prefix)}):
+            if kept.is_relative_to("/tmp"):
+                place = private / kept.relative_to("/tmp")
+                yield shlex.join(["mkdir", "-p", str(place)])
+                yield shlex.join(["mount", "--bind", str(kept), str(place)])
         yield shlex.join(["mount", "--rbind", str(private), "/tmp"])
 
     def _volume(self, source: str) -> Path:
