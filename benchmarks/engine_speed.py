@@ -3,7 +3,7 @@
 No network is trained, no clock waits and no server takes part: legs end in virtual time, with made-up learning curves (a
 power law that depends on the trial, with noise), so the figures say what the engine itself takes. The space is ``compact``,
 the sampler ``random``, the gate lets everything pass; samplers that look at the history and a gate that builds networks
-cost what they cost on top.
+cost what they cost on top. With ``--several`` ranks are fronts, which are worked out anew after each arrival at a rung.
 
 - **live**: a search of ``--trials`` trials on 16 workers, all decisions and the fold of their events.
 - **replay**: the fold of that search's events alone, as a driver does that takes over.
@@ -24,7 +24,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import get_args
 
 from orchestrator.engine import events
@@ -33,6 +32,7 @@ from orchestrator.engine.events import Draft, Event
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.samplers.independent import Independent
 from orchestrator.engine.settings import EngineSettings, Kind, Scheduler
+from search_spaces.candidate import Candidate
 from search_spaces.space import load_space
 from workers.contract import EpochResult, LegResult
 
@@ -45,9 +45,12 @@ class World:
 
     settings: EngineSettings
     engine: Engine = field(init=False)
+    keep: bool = True  # the events
     written: list[Event] = field(default_factory=list)
+    seq: int = 0
     now: float = 0.0
-    decisions: list[float] = field(default_factory=list)
+    new_trials: list[float] = field(default_factory=list)
+    promotions: list[float] = field(default_factory=list)
     reports: list[float] = field(default_factory=list)
     due: list[tuple[float, int, LegOrder, int]] = field(default_factory=list)
 
@@ -63,7 +66,8 @@ class World:
             self._record(answer.drafts)
             taken = time.process_time() - begun
             if isinstance(answer.step, Start):
-                self.decisions.append(taken)
+                is_new = any(draft.kind == "asked" for draft in answer.drafts)
+                (self.new_trials if is_new else self.promotions).append(taken)
                 self._schedule(answer.step.order, answer.step.order.first_epoch)
             elif not answer.drafts:
                 if not self.due:
@@ -98,9 +102,11 @@ class World:
 
     def _record(self, drafts: Sequence[Draft]) -> None:
         for draft in drafts:
-            event = Event(len(self.written) + 1, draft.kind, draft.version, self.now, draft.body)
-            self.written.append(event)
+            self.seq += 1
+            event = Event(self.seq, draft.kind, draft.version, self.now, draft.body)
             self.engine.apply(event)
+            if self.keep:
+                self.written.append(event)
 
 
 def curve(trial: int, epoch: int) -> float:
@@ -111,11 +117,18 @@ def curve(trial: int, epoch: int) -> float:
     return max(0.0, limit * (1.0 - 0.8 * epoch**-fall) + noise)
 
 
-def settings_of(trials: int, slots: int, kind: Kind) -> EngineSettings:
+def size_of(candidate: Candidate) -> dict[str, float]:
+    """A made-up number of parameters that costs nothing to find."""
+    return {"parameters": 1e6 * candidate.recipe.learning_rate}
+
+
+def settings_of(trials: int, slots: int, *, kind: Kind, several: bool) -> EngineSettings:
     """The search that is measured."""
+    objectives = (Objective("dice"), Objective("parameters", "minimize"))
     return EngineSettings(
         space=load_space("compact"),
-        objectives=(Objective("dice"),),
+        objectives=objectives if several else objectives[:1],
+        gate=size_of,
         sampler=Independent(),
         scheduler=Scheduler(kind),
         trials=trials,
@@ -161,8 +174,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--wide", type=int, default=10_000)
     parser.add_argument("--kind", choices=get_args(Kind), default="asha")
+    parser.add_argument("--several", action="store_true", help="two objectives: Dice and parameters")
     options = parser.parse_args()
-    world = World(settings_of(options.trials, 16, options.kind))
+    world = World(settings_of(options.trials, 16, kind=options.kind, several=options.several))
     begun = time.process_time()
     world.run()
     live = time.process_time() - begun
@@ -175,30 +189,20 @@ def main() -> None:
     print(
         f"{options.kind}, {options.trials} trials on 16 workers, {len(world.written)} events; CPU seconds of one core"
     )
-    print(f"  live    {live:7.2f} s, {len(world.decisions)} legs handed out")
+    print(f"  live    {live:7.2f} s, {len(world.new_trials) + len(world.promotions)} legs handed out")
     print(f"  replay  {replay:7.2f} s")
     print(f"  again   {again:7.2f} s, {compared} decisions compared, all the same")
     if options.wide:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        wide = World(settings_of(2 * options.wide, options.wide, options.kind))
+        settings = settings_of(2 * options.wide, options.wide, kind=options.kind, several=options.several)
+        wide = World(settings, keep=False)
         wide.run()
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        new = _handed(wide.written)
-        print(
-            f"{options.kind}, {2 * options.wide} trials on {options.wide} workers, {len(wide.written)} events; CPU"
-        )
-        for name, times in (
-            ("new trials", [t for t, is_new in zip(wide.decisions, new, strict=True) if is_new]),
-            ("promotions", [t for t, is_new in zip(wide.decisions, new, strict=True) if not is_new]),
-            ("reports", wide.reports),
-        ):
-            print(f"  {name:11s} {_ends(times)}")
-        print(f"  memory grew by {grown:.0f} MB, events included")
-
-
-def _handed(written: Sequence[Event]) -> list[bool]:
-    """For each leg handed out, whether its trial was new."""
-    return [before.kind == "asked" for before, event in pairwise(written) if event.kind == "leg_started"]
+        print(f"{options.kind}, {2 * options.wide} trials on {options.wide} workers, {wide.seq} events; CPU")
+        print(f"  new trials  {_ends(wide.new_trials)}")
+        print(f"  promotions  {_ends(wide.promotions)}")
+        print(f"  reports     {_ends(wide.reports)}")
+        print(f"  memory grew by {grown:.0f} MB, events left out: they stay in the journal")
 
 
 def _ends(seconds: Sequence[float]) -> str:

@@ -40,7 +40,7 @@ class Memory:
             if number in self._place:
                 self._observations[self._place[number]] = self._observed(state, state.trials[number])
         self._changed.clear()
-        return History(tuple(self._observations), self._rungs, self._num_objectives)
+        return History(self._observations, self._rungs, self._num_objectives)
 
     def _observed(self, state: State, trial: Trial) -> Observation:
         group = (trial, *state.repeats.get(trial.digest, ()))

@@ -122,14 +122,12 @@ class Pausing:
 
     def _unjudged(self, group: _Group, level: int, *, closing: bool) -> Promotion | None:
         rung = group.rung(level)
-        silent = rung.first_silent()
-        if silent is None:
-            return None
         if level == group.first:
             blind = bool(group.blindness)
         else:
             blind = closing and rung.num_above() < self._scheduler.reduction
-        return Promotion(silent, self._epochs[level + 1], judged=False) if blind else None
+        silent = rung.first_silent() if blind else None
+        return None if silent is None else Promotion(silent, self._epochs[level + 1], judged=False)
 
     def _synchronous(self, *, closing: bool) -> Promotion | None:
         for key, group in list(self._groups.items()):

@@ -66,6 +66,7 @@ class Rung:
 
     Attributes:
         scores: What each trial that reached it scored there.
+        arrivals: These trials in the order in which they came.
         coming: Trials that train towards it and end a leg there.
     """
 
@@ -73,6 +74,7 @@ class Rung:
         self.epoch = epoch
         self.floor = floor
         self.scores: dict[int, Vector | None] = {}
+        self.arrivals: list[int] = []
         self.coming: set[int] = set()
         self._keys: dict[int, Key] = {}
         self._sorted: list[Key] = []
@@ -83,6 +85,7 @@ class Rung:
     def arrive(self, number: int, score: Vector | None, cost: float) -> None:
         """A trial reached the rung; ``cost`` is that of an epoch of it in worker-seconds."""
         self.scores[number] = score
+        self.arrivals.append(number)
         if score is not None:
             self.floor.learn(number, score[0])
             self._keys[number] = (-score[0], cost, number)
@@ -152,17 +155,19 @@ class Blindness:
 
     def __init__(self, lower: Rung, upper: Rung, reduction: int) -> None:
         self._lower, self._upper, self._reduction = lower, upper, reduction
-        self._known: tuple[tuple[int, int, float | None], bool] | None = None
+        self._floor: float | None = None
+        self._counted = 0  # trials of the upper rung, in order of arrival
+        self._went_on = self._risen = 0
 
     def __bool__(self) -> bool:
-        version = (len(self._lower.scores), len(self._upper.scores), self._lower.floor.value)
-        if self._known is None or self._known[0] != version:
-            self._known = (version, self._look())
-        return self._known[1]
-
-    def _look(self) -> bool:
         if self._lower.num_above() < self._reduction:
             return True
-        went_on = [number for number in self._upper.scores if not self._lower.is_above(number)]
-        risen = sum(self._upper.is_above(number) for number in went_on)
-        return not went_on or risen * self._reduction >= len(went_on)
+        if self._floor != self._lower.floor.value:
+            self._floor = self._lower.floor.value
+            self._counted = self._went_on = self._risen = 0
+        for number in self._upper.arrivals[self._counted :]:
+            silent = not self._lower.is_above(number)
+            self._went_on += silent
+            self._risen += silent and self._upper.is_above(number)
+        self._counted = len(self._upper.arrivals)
+        return not self._went_on or self._risen * self._reduction >= self._went_on

@@ -5,6 +5,7 @@ events propose the same candidate in any process.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -39,12 +40,12 @@ class History:
     """All proposals of a search so far.
 
     Attributes:
-        observations: In order of proposal.
+        observations: In order of proposal; a view, valid until the next event, so a sampler that does not look pays nothing.
         rungs: Epochs of the rungs, rising.
         num_objectives: Length of each score.
     """
 
-    observations: tuple[Observation, ...]
+    observations: Sequence[Observation]
     rungs: tuple[int, ...]
     num_objectives: int = 1
 
