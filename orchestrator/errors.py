@@ -17,7 +17,11 @@ class SearchExistsError(JournalError, ValueError):
     """The name of a new search is taken."""
 
 
-class LedError(JournalError):
+class NewerJournalError(JournalError, ValueError):
+    """The database was written by a newer version of segsearch."""
+
+
+class LedError(JournalError, ValueError):
     """Another driver leads the search."""
 
 

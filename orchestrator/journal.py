@@ -25,6 +25,7 @@ from orchestrator.engine.events import Draft, Event, upcast
 from orchestrator.errors import (
     JournalError,
     LedError,
+    NewerJournalError,
     SearchExistsError,
     StaleLeaderError,
     UnknownSearchError,
@@ -381,7 +382,7 @@ def _make_tables(engine: sql.Engine) -> None:
                 connection.execute(_schema.insert().values(version=SCHEMA))
             elif found > SCHEMA:
                 known = f"this version of segsearch knows {SCHEMA}; install the newer version."
-                raise JournalError(f"journal: the database has schema {found}, {known}")
+                raise NewerJournalError(f"journal: the database has schema {found}, {known}")
 
 
 @contextmanager

@@ -132,10 +132,11 @@ def _ask_head(
         found.add("head", f"python3 on the head cannot run segsearch ({last}); use the images of infra/.", "")
         return
     facts = found.facts = json.loads(line.removeprefix(MARK))
-    _judge(found, facts, job)
+    judge(found, facts, job)
 
 
-def _judge(found: Preflight, facts: dict[str, Any], job: Job | None) -> None:
+def judge(found: Preflight, facts: dict[str, Any], job: Job | None) -> None:
+    """Turn what the head said into findings."""
     where = f"python3 on the head is {facts['executable']}, {facts['python']}"
     old = tuple(map(int, facts["python"].split(".")[:2])) < (3, 11)
     found.add("Python", f"{where}; segsearch needs 3.11 or newer." if old else "", facts["python"])

@@ -92,7 +92,7 @@ def test_a_second_driver_is_refused_and_a_stop_request_ends_the_first(workspace:
     while not (database.exists() and _count(database, "long") >= 1):
         assert first.poll() is None
         time.sleep(0.05)
-    refused = workspace.run("resume", "long", "--in-process", "--no-tracking", exits=1)
+    refused = workspace.run("resume", "long", "--in-process", "--no-tracking", exits=2)
     assert f"is led by process {first.pid}" in refused
     assert "asked long to stop" in workspace.run("stop", "long")
     out, err = first.communicate(timeout=120)

@@ -97,3 +97,47 @@ class PrivateHost:
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
+
+
+def connect(one: PrivateHost, other: PrivateHost, *, ips: tuple[str, str]) -> None:
+    """A cable between two private hosts, with an address at each end; both were made by root."""
+    name = f"sg{one.pid}"
+    for command in (
+        [
+            "ip",
+            "link",
+            "add",
+            name,
+            "netns",
+            str(one.pid),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            name,
+            "netns",
+            str(other.pid),
+        ],
+        *(
+            ["nsenter", "-t", str(host.pid), "-n", "ip", *words]
+            for host, ip in zip((one, other), ips, strict=True)
+            for words in (["addr", "add", f"{ip}/24", "dev", name], ["link", "set", name, "up"])
+        ),
+    ):
+        subprocess.run(command, check=True)
+
+
+def set_cable(one: PrivateHost, *, up: bool) -> None:
+    """Pull the cable at this end, or put it back."""
+    command = [
+        "nsenter",
+        "-t",
+        str(one.pid),
+        "-n",
+        "ip",
+        "link",
+        "set",
+        f"sg{one.pid}",
+        "up" if up else "down",
+    ]
+    subprocess.run(command, check=True)

@@ -43,12 +43,14 @@ class RayCluster:
         folder: Where everything is kept.
         host: The private host.
         postgres: URL of a database that is reached through a Unix socket.
+        ip: Address of the host, on which store and Ray listen.
         store_keys: Key id and secret of the identity that may use the bucket.
     """
 
     folder: Path
     host: PrivateHost
     postgres: str
+    ip: str = "127.0.0.1"
     store_keys: tuple[str, str] = field(
         default_factory=lambda: ("cluster", f"canary-{secrets.token_hex(12)}")
     )
@@ -76,7 +78,7 @@ class RayCluster:
     def store_env(self) -> dict[str, str]:
         """What a process needs to use the bucket."""
         return {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{S3_PORT}",
+            "AWS_ENDPOINT_URL": f"http://{self.ip}:{S3_PORT}",
             "AWS_ACCESS_KEY_ID": self.store_keys[0],
             "AWS_SECRET_ACCESS_KEY": self.store_keys[1],
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -120,8 +122,8 @@ class RayCluster:
         command = [
             weed,
             "server",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
+            f"-ip={self.ip}",
+            f"-ip.bind={self.ip}",
             f"-dir={place}",
             "-s3",
             f"-s3.port={S3_PORT}",
@@ -165,33 +167,42 @@ class RayCluster:
             str(BIN / "ray"),
             "start",
             "--head",
-            "--node-ip-address=127.0.0.1",
+            f"--node-ip-address={self.ip}",
             "--dashboard-host=127.0.0.1",
         ]
         self._start_ray([*command, f"--num-cpus={cpus}", f"--temp-dir={self.ray}"], env)
         self.host.wait_for_port(8265)
         [self.head_raylet] = self.host.pids("/raylet/raylet")
 
-    def start_worker(self, *, cpus: int = 1, gpus: int = 0, env: dict[str, str] | None = None) -> int:
+    def start_worker(
+        self,
+        *,
+        cpus: int = 1,
+        gpus: int = 0,
+        env: dict[str, str] | None = None,
+        host: PrivateHost | None = None,
+        ip: str | None = None,
+    ) -> int:
         """One more node; the process of its raylet.
 
         Ray keeps its files in the head's folder; as on a machine of its own, this node sees another one in its place.
+
+        Args:
+            cpus: Cores that it offers.
+            gpus: Cards that it offers; none needs to be there.
+            env: More variables.
+            host: Where it runs; else beside the head.
+            ip: Address of that host.
         """
-        before = set(self.host.pids("/raylet/raylet"))
-        mine = self.folder / f"node-{len(before)}"
+        where = host or self.host
+        before = set(where.pids("/raylet/raylet"))
+        mine = self.folder / f"node-{len(before)}-{ip or self.ip}"
         mine.mkdir(exist_ok=True)
-        command = [
-            "unshare",
-            "-m",
-            "sh",
-            "-c",
-            'mount --bind "$0" "$1" && shift && exec "$@"',
-            str(mine),
-            str(self.ray),
-        ]
-        command += [str(BIN / "ray"), "start", "--address=127.0.0.1:6379", "--node-ip-address=127.0.0.1"]
-        self._start_ray([*command, f"--num-cpus={cpus}", f"--num-gpus={gpus}"], env)
-        [raylet] = set(self.host.pids("/raylet/raylet")) - before
+        bind = 'mount --bind "$0" "$1" && shift && exec "$@"'
+        command = ["unshare", "-m", "sh", "-c", bind, str(mine), str(self.ray), str(BIN / "ray"), "start"]
+        command += [f"--address={self.ip}:6379", f"--node-ip-address={ip or self.ip}"]
+        self._start_ray([*command, f"--num-cpus={cpus}", f"--num-gpus={gpus}"], env, where)
+        [raylet] = set(where.pids("/raylet/raylet")) - before
         return raylet
 
     def kill_all(self) -> None:
@@ -232,10 +243,13 @@ class RayCluster:
             time.sleep(0.5)
         return found
 
-    def _start_ray(self, command: Sequence[str], env: dict[str, str] | None) -> None:
+    def _start_ray(
+        self, command: Sequence[str], env: dict[str, str] | None, host: PrivateHost | None = None
+    ) -> None:
         log = self.folder / "ray.log"
         more = ["--object-store-memory=100000000", "--disable-usage-stats"]
-        process = self.host.start([*command, *more], {**self.node_env, **(env or {})}, log=log)
+        where = host or self.host
+        process = where.start([*command, *more], {**self.node_env, **(env or {})}, log=log)
         assert process.wait(UP_S) == 0, log.read_text()[-3000:]
 
 
@@ -253,16 +267,21 @@ def make_bucket(cluster: RayCluster) -> None:
         time.sleep(0.5)
 
 
+def start_servers(cluster: RayCluster) -> None:
+    """Store with its bucket, and MLflow, which takes a little longer than this."""
+    (cluster.folder / "token").write_text(cluster.token)
+    cluster.ray.mkdir()
+    cluster.start_store()
+    cluster.start_mlflow()
+    cluster.host.wait_for_port(S3_PORT)
+    make_bucket(cluster)
+
+
 def start_all(folder: Path, postgres: str) -> RayCluster:
-    """All servers, a head that runs no trials and one worker with two cores."""
+    """All servers, a head that runs no trials and two workers with a core each."""
     cluster = RayCluster(folder, PrivateHost(), postgres)
     try:
-        (folder / "token").write_text(cluster.token)
-        cluster.ray.mkdir()
-        cluster.start_store()
-        cluster.start_mlflow()
-        cluster.host.wait_for_port(S3_PORT)
-        make_bucket(cluster)
+        start_servers(cluster)
         cluster.start_head(cpus=0)
         cluster.start_worker(cpus=1)
         cluster.start_worker(cpus=1)

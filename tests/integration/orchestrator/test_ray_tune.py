@@ -27,7 +27,8 @@ def run_leg(leg, report, should_stop):
     while epoch < leg.last_epoch and not stopped:
         time.sleep(0.5)
         epoch += 1
-        facts = {"pid": float(os.getpid()), "begun": begun}
+        card = float(os.environ.get("CUDA_VISIBLE_DEVICES") or -1)
+        facts = {"pid": float(os.getpid()), "begun": begun, "card": card}
         report(EpochResult(search=leg.search, trial=leg.trial, fence=leg.fence, epoch=epoch, loss=0.0, metrics=facts,
                            seconds=0.5, train_seconds=0.5, at=time.time(), checkpoint="c"))
         stopped = should_stop()
@@ -36,11 +37,11 @@ def run_leg(leg, report, should_stop):
 """
 
 
-def leg(trial: int, *, epochs: int = 1, threads: int = 1, raises: bool = False) -> Leg:
+def leg(trial: int, *, epochs: int = 1, threads: int = 1, raises: bool = False, device: str = "cpu") -> Leg:
     return Leg(
         search="s", trial=trial, fence=trial + 1, candidate={"raises": raises}, seed=0, first_epoch=0,
         last_epoch=epochs, max_epochs=epochs, checkpoint=None, storage="x", threads=threads,
-        data=DataView(dataset="d", digest="d", view="slices", size=(8, 8), batch=1),
+        device=device, data=DataView(dataset="d", digest="d", view="slices", size=(8, 8), batch=1),
     )  # fmt: skip
 
 
@@ -148,6 +149,22 @@ def test_a_run_leg_that_cannot_be_loaded_ends_the_executor(place: RayTuneExecuto
     with pytest.raises(ExecutorError, match="cannot load no_such_module:run_leg: ModuleNotFoundError"):
         until_ended(broken, 60)
     broken.close()
+
+
+def test_a_slot_with_a_card_has_it_to_itself(place: RayTuneExecutor, modules: Path) -> None:
+    """Ray is told of two cards; that they do not exist is nothing to a leg that only sleeps."""
+    place.close()
+    cards = RayTuneExecutor(slots=2, slot_gpus=1, run_leg="sleeper:run_leg")
+    try:
+        for trial in range(4):
+            cards.start(leg(trial, device="cuda"))
+        found = until_ended(cards, *range(4))
+    finally:
+        cards.close()
+    epochs = [item for item in found if isinstance(item, EpochResult)]
+    by_card = {card: {e.metrics["pid"] for e in epochs if e.metrics["card"] == card} for card in (0.0, 1.0)}
+    assert [len(pids) for pids in by_card.values()] == [1, 1]
+    assert len(epochs) == 4
 
 
 def test_ray_ends_with_a_killed_driver_and_its_folder_is_removed_by_the_next(modules: Path) -> None:

@@ -1,0 +1,110 @@
+"""What a look at a cluster says about facts that no test cluster has, and about addresses."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from orchestrator import probe
+from orchestrator.cluster import Cluster, auth_token
+from orchestrator.errors import PlaceError
+from orchestrator.preflight import Preflight, judge
+
+GOOD: dict[str, Any] = {
+    "python": "3.11.7", "executable": "/usr/bin/python3", "missing": [], "journal": {"database": "postgresql"}, "mlflow": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        (
+            {**GOOD, "python": "3.9.2"},
+            "python3 on the head is /usr/bin/python3, 3.9.2; segsearch needs 3.11 or newer",
+        ),
+        (
+            {**GOOD, "missing": ["torch: not installed, needed >=2.14"]},
+            "lacks torch: not installed, needed >=2.14",
+        ),
+        ({**GOOD, "journal": {"error": "journal: the database has schema 99"}}, "the database has schema 99"),
+        ({**GOOD, "storage": "bucket 'x' not found"}, "storage: bucket 'x' not found"),
+        ({**GOOD, "dataset": {"error": "s3://x: no data set there"}}, "dataset: s3://x: no data set there"),
+    ],
+)
+def test_an_error_keeps_a_job_from_being_submitted(facts: dict[str, Any], sentence: str) -> None:
+    found = Preflight()
+    judge(found, facts, None)
+    with pytest.raises(PlaceError, match="nothing was submitted:") as caught:
+        found.require()
+    assert sentence in str(caught.value)
+
+
+def test_mlflow_that_does_not_answer_is_a_warning() -> None:
+    found = Preflight()
+    judge(found, {**GOOD, "mlflow": "nothing answers at http://m"}, None)
+    found.require()
+    assert found.warnings == ["nothing answers at http://m; the search runs, its runs are not shown."]
+
+
+def test_requirements_are_compared_with_what_is_installed() -> None:
+    missing = probe._missing(["numpy>=2", "numpy<1", "no-such-package>=1", "ray[tune]>=2"])
+    assert missing[0].startswith("numpy: ") and missing[0].endswith(", needed <1")
+    assert missing[1:] == ["no-such-package: not installed, needed >=1"]
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Ray's dashboard as far as entering goes: asks for the token ``right``, unless it is open."""
+
+    open = False
+
+    def do_GET(self) -> None:  # the name is the base class's
+        given = self.headers.get("Authorization")
+        code = 200 if self.open or given == "Bearer right" else 403 if given else 401
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(b'{"ray_version": "2.60.0"}')
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_who_may_enter(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    cluster = Cluster(address)
+    with pytest.raises(PlaceError, match="asks for a token; put it into a file"):
+        cluster.enter(allow_open=False)
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("wrong\n")
+    assert auth_token() == "wrong"
+    with pytest.raises(PlaceError, match="refused the token"):
+        cluster.enter(allow_open=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+    assert cluster.enter(allow_open=False) == "2.60.0"
+
+
+def test_an_open_cluster_is_refused_unless_allowed(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Answers, "open", True)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(PlaceError, match="anyone who reaches it may run code there"):
+        Cluster(address).enter(allow_open=False)
+    assert Cluster(address).enter(allow_open=True) == "2.60.0"
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://x", "http://", "http://a:b@host:8265", "http://host:8265/?token=x"]
+)
+def test_an_address_of_another_form_is_refused(address: str) -> None:
+    with pytest.raises(PlaceError, match="address"):
+        Cluster(address)
