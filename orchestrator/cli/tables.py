@@ -1,23 +1,25 @@
-"""``segsearch table``: record trainings, so that searches can be tried on them."""
+"""``segsearch table`` and ``segsearch simulate``: record trainings, and try searches on them in virtual time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.options import AsJson
-from orchestrator.cli.output import print_json
+from orchestrator.cli.options import AsJson, JobFile
+from orchestrator.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from orchestrator.plan import Plan
     from orchestrator.table import Table, Training
 
-JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
+TableFile = Annotated[Path, typer.Argument(help="A table.", show_default=False)]
 
 table_app = typer.Typer(help="Recorded trainings, to try searches on.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
     """Put these commands on the application."""
+    app.command("simulate")(simulate_job)
     app.add_typer(table_app, name="table")
 
 
@@ -34,8 +36,7 @@ def record_table(
 
     Example: segsearch table record benchmarks/tables/hippocampus-2d.yaml --out table.parquet --trials 150
     """
-    from orchestrator import verbs
-    from orchestrator.table import record
+    from orchestrator.recording import record
 
     def watch(training: "Training", done: int, of: int) -> None:
         objective = plan.settings.objectives[0].name
@@ -46,18 +47,87 @@ def record_table(
             text = f"{done} of {of}: {who}, seed {training.seed}, {training.status}, {value}, {training.seconds:.0f} s"
             print(text, flush=True)
 
-    plan = verbs.validate(job)
-    table = record(plan, out, trials=trials, seeds=seeds, repeated=repeated, watch=watch)
+    plan = _plan(job)
+    _show(out, record(plan, out, trials=trials, seeds=seeds, repeated=repeated, watch=watch), as_json)
+
+
+@table_app.command("info")
+def describe_table(table: TableFile, as_json: AsJson = False) -> None:
+    """What a table was recorded on, and how much it holds.
+
+    Example: segsearch table info benchmarks/tables/hippocampus-2d.parquet
+    """
+    from orchestrator.table import load_table
+
+    _show(table, load_table(table), as_json)
+
+
+def simulate_job(
+    job: JobFile,
+    table: Annotated[Path, typer.Option(help="A table of the job's space, data and protocol.")],
+    workers: Annotated[int, typer.Option(min=1, help="Slots side by side.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Searches, each with another seed.")] = 30,
+    surrogate: Annotated[
+        bool, typer.Option("--surrogate", help="Predict the curves of candidates that the table lacks.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play a job's search on recorded trainings, in virtual time: what it would find, and for how much.
+
+    Example: segsearch simulate benchmarks/tables/hippocampus-2d.yaml --table benchmarks/tables/hippocampus-2d.parquet
+    """
+    from orchestrator.playground import Playground
+    from orchestrator.simulate import simulate
+    from orchestrator.table import load_table, usable
+
+    plan = _plan(job)
+    known = usable(load_table(table), plan, where=str(table))
+    playground = Playground(plan.settings.space, known, predict=surrogate)
+    summary = simulate(playground, plan.settings, workers=workers, seeds=seeds)
+    facts = summary.to_json()
     if as_json:
-        print_json(facts(table))
-    else:
-        print(f"{out}: {len(table.by_digest)} candidates, {len(table.trainings)} trainings")
+        print_json(facts)
+        return
+    rows = [
+        (round(at.worker_s), round(at.worker_s / workers), at.best, at.low, at.high, at.median)
+        for at in summary.budgets
+    ]
+    first = plan.settings.objectives[0]
+    where = f"{summary.candidates} recorded candidates, {seeds} seeds"
+    columns = ("worker-s", "wall s, all slots busy", "mean", "95 % from", "to", "median")
+    print_table(f"best {first.name} so far ({where})", columns, rows)
+    print(
+        f"a search: {facts['trials']:.0f} trials, {facts['epochs']:.0f} epochs, {facts['worker_s']:,.0f} worker-seconds, "
+        f"{facts['wall_s']:,.0f} s on {workers} slots (means)"
+    )
+    if surrogate:
+        print(f"PREDICTED, not recorded: the curves of {facts['predicted']:.0f} trials of a search (mean)")
+    elif facts["moved"]:
+        print(f"{facts['moved']:.0f} proposals of a search stood for their nearest recorded candidate (mean)")
 
 
-def facts(table: "Table") -> dict[str, object]:
-    """A table in numbers."""
-    return {
+def _plan(job: Path) -> "Plan":
+    """A job of which nothing runs on a cluster: its resources do not matter."""
+    from orchestrator.job import load_job_document
+    from orchestrator.plan import make_plan
+
+    checked, document = load_job_document(job)
+    return make_plan(checked, document)
+
+
+def _show(path: Path, table: "Table", as_json: bool) -> None:
+    origin = table.origin
+    facts = {
         "candidates": len(table.by_digest),
         "trainings": len(table.trainings),
-        "seconds": sum(training.seconds for training in table.trainings),
+        "cpu_hours": sum(training.seconds for training in table.trainings) / 3600,
+        "space": origin.space,
+        "fix": origin.fix,
+        "data": origin.data,
+        "protocol": origin.protocol,
+        "constraints": origin.constraints,
     }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(str(path), ("what", "value"), list(facts.items()))

@@ -7,9 +7,14 @@ domain in another candidate (the learning rates of two optimisers), both share t
 
 import functools
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import qmc
 
 from search_spaces.candidate import Candidate
 from search_spaces.domain import Choice, Domain, Integer, Real, Scalar, quantise
@@ -18,7 +23,9 @@ from search_spaces.space import Space, Trace, domains_of, trace_of
 
 T = TypeVar("T")
 Point = tuple[float, ...]
+Array = npt.NDArray[np.float64]
 ABSENT = 0.5
+BLOCK = 256  # points of a quasi-random sequence that are made at once, and cells that they lie in
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,41 @@ class Encoding:
         """Where a candidate lies."""
         known = domains_of(self.space, trace)
         return tuple(unit_of(known[path], trace[path]) if path in known else ABSENT for path in self.domains)
+
+    def features(self, points: Array, present: npt.NDArray[np.bool_]) -> Array:
+        """Candidates as numbers for a model: a number where it stands on its axis, any other decision as one half at its
+        value. The sum of absolute differences counts decisions that differ, numbers by how far they are apart.
+
+        Args:
+            points: One row a candidate, (n, axes).
+            present: Whether the candidate has the path, (n, axes).
+
+        Shape:
+            returns (n, features).
+        """
+        columns: list[Array] = []
+        for axis, path in enumerate(self.domains):
+            at = points[:, axis]
+            if self.is_numeric(path):
+                columns.append(at[:, None])
+                continue
+            options = max(len(domain.values() or ()) for domain in self.domains[path])
+            place = np.minimum((at * options).astype(int), options - 1)
+            columns.append(0.5 * ((place[:, None] == np.arange(options)) & present[:, axis, None]))
+        return np.concatenate(columns, axis=1)
+
+    def present(self, trace: Trace) -> list[bool]:
+        """Which axes are decisions of a candidate."""
+        return [path in trace for path in self.domains]
+
+    def quasi_random(self, number: int, *, seed: int, scramble: int = 0) -> Candidate:
+        """A point of a scrambled Sobol sequence, moved within its cell by the seed.
+
+        Source: Owen 1998, "Scrambling Sobol' and Niederreiter-Xing points"; scipy.stats.qmc.
+        """
+        point = _sequence(len(self.domains), scramble, number // BLOCK)[number % BLOCK]
+        rng = random.Random(seed)
+        return self.candidate([(int(at * BLOCK) + rng.random()) / BLOCK for at in point])
 
     def candidate(self, point: Sequence[float]) -> Candidate:
         """The candidate at a point; axes of paths that it does not have are ignored."""
@@ -94,6 +136,15 @@ def value_at(domain: Domain[T], unit: float) -> T:
         return cast(T, domain.from_scalar(min(max(round(at), domain.low), domain.high)))
     values = list(domain.values() or ())
     return values[min(int(unit * len(values)), len(values) - 1)]
+
+
+@functools.lru_cache(maxsize=64)
+def _sequence(axes: int, scramble: int, block: int) -> list[list[float]]:
+    sequence = qmc.Sobol(axes, scramble=True, rng=scramble)
+    if block:
+        sequence.fast_forward(block * BLOCK)
+    points: list[list[float]] = sequence.random(BLOCK).tolist()
+    return points
 
 
 def _is_number(value: object) -> bool:

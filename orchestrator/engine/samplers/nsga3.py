@@ -7,9 +7,11 @@ Deviations: a generation is the next ``population`` trials that reached the rung
 """
 
 import random
+import warnings
 from dataclasses import dataclass
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 
 from orchestrator.engine.sampler import History, Sampler
 from orchestrator.engine.study import Shown, ask_encoded, highest_rung
@@ -34,10 +36,13 @@ class Nsga3(Sampler):
         rung = highest_rung(history, self.population)
         if rung is None:
             return sample(space, random.Random(seed))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            sampler = optuna.samplers.NSGAIIISampler(population_size=self.population, seed=seed % 2**32)
         return ask_encoded(
             space,
             history,
-            sampler=optuna.samplers.NSGAIIISampler(population_size=self.population, seed=seed % 2**32),
+            sampler=sampler,
             shown=Shown(rung),
             attributes=lambda place: {"NSGAIIISampler:generation": place // self.population},
         )

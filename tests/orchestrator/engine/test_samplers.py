@@ -31,7 +31,7 @@ def test_proposals_lie_in_the_space_and_depend_on_history_and_seed_alone(
 ) -> None:
     sampler = lookup(Sampler, kind)()
     state = random.getstate()
-    for count in (0, 15):
+    for count in (0, 15, 45):  # nothing known, a model's first data, more than a population
         history = History(observations(toys, count), RUNGS)
         first = sampler.propose(toys.space, history, seed=7)
         assert sampler.propose(toys.space, history, seed=7) == first
@@ -44,11 +44,23 @@ def test_proposals_lie_in_the_space_and_depend_on_history_and_seed_alone(
 @pytest.mark.parametrize("kind", kinds(Sampler))
 def test_a_ready_made_space_can_be_sampled(kind: str) -> None:
     space, rng = load_space("compact"), random.Random(1)
-    seen = [encode(space, sample(space, rng)) for _ in range(12)]
-    states = [Observation(trace, "scored", ((1, (index / 12,)),)) for index, trace in enumerate(seen[:10])]
-    states += [Observation(seen[10], "running"), Observation(seen[11], "rejected", violation=0.5)]
+    seen = [encode(space, sample(space, rng)) for _ in range(27)]
+    states = [Observation(trace, "scored", ((1, (index / 25,)),)) for index, trace in enumerate(seen[:25])]
+    states += [Observation(seen[25], "running"), Observation(seen[26], "rejected", violation=0.5)]
     sampler = lookup(Sampler, kind)()
     encode(space, sampler.propose(space, History(tuple(states), RUNGS), seed=3))
+
+
+@pytest.mark.parametrize("kind", kinds(Sampler))
+def test_two_objectives_are_understood(toys: SimpleNamespace, kind: str) -> None:
+    seen = [
+        Observation(item.trace, "scored", ((1, (item.scores[0][1][0], number % 7)),))
+        for number, item in enumerate(observations(toys, 45))
+    ]
+    sampler, history = lookup(Sampler, kind)(), History(tuple(seen), RUNGS, 2)
+    first = sampler.propose(toys.space, history, seed=7)
+    assert sampler.propose(toys.space, history, seed=7) == first
+    encode(toys.space, first)
 
 
 def late_quality(toys: SimpleNamespace, sampler: Sampler, seed: int) -> float:

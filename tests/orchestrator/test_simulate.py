@@ -1,0 +1,131 @@
+"""Searches played on a table: the engine's own decisions, in virtual time, on made-up curves."""
+
+import random
+import statistics
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.engine.objective import Objective
+from orchestrator.engine.sampler import Sampler
+from orchestrator.engine.settings import EngineSettings, Scheduler
+from orchestrator.playground import Playground
+from orchestrator.simulate import interval, simulate
+from orchestrator.table import Origin, RecordedEpoch, Table, Training
+from search_spaces.candidate import digest, to_json
+from search_spaces.preset import preset_candidates
+from search_spaces.register import kinds, lookup
+from search_spaces.space import encode, load_space, sample
+
+SPACE = load_space("compact")
+EPOCHS = 9
+
+
+def made(
+    candidate: object, quality: float, seconds: float, *, seed: int = 0, status: str = "completed"
+) -> Training:
+    """A curve that rises to its quality; epochs of equal length."""
+    curve = [
+        RecordedEpoch({"dice": quality * (1 - 0.5**epoch)}, 0.5, seconds) for epoch in range(1, EPOCHS + 1)
+    ]
+    broke = status != "completed"
+    return Training(
+        to_json(candidate), encode(SPACE, candidate), digest(candidate), "", seed, 1e5, 1e7, status,  # type: ignore[arg-type]
+        0.5, tuple(curve[:2] if broke else curve), seconds if broke else 0.0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    """Forty candidates; those with batch norm are better, the last of all is best, one breaks down."""
+    rng = random.Random(3)
+    trainings = []
+    for number in range(40):
+        candidate = sample(SPACE, rng)
+        quality = 0.3 + 0.2 * (candidate.architecture.norm == "batch") + 0.1 * rng.random()
+        status = "diverged" if number == 5 else "completed"
+        trainings.append(made(candidate, 0.9 if number == 39 else quality, 1.0 + rng.random(), status=status))
+    return Table(Origin("compact", {}, "d", {"max_epochs": EPOCHS}, {}), tuple(trainings))
+
+
+@pytest.fixture(scope="module")
+def playground(table: Table) -> Playground:
+    return Playground(SPACE, table)
+
+
+def settings(kind: str = "random", **changes: object) -> EngineSettings:
+    known = {
+        "space": SPACE, "objectives": (Objective("dice"),), "sampler": lookup(Sampler, kind)(),
+        "scheduler": Scheduler("asha", max_epochs=EPOCHS),
+    }  # fmt: skip
+    return EngineSettings(**{**known, **changes})  # type: ignore[arg-type]
+
+
+def test_a_search_that_trains_everything_finds_the_best_and_costs_what_was_recorded(
+    playground: Playground, table: Table
+) -> None:
+    played = playground.play(settings(scheduler=Scheduler("none", max_epochs=EPOCHS), trials=1000), workers=1)
+    assert played.trials == 40 and played.moved == played.predicted == 0
+    assert played.epochs == 39 * EPOCHS + 2
+    assert played.worker_s == pytest.approx(sum(training.seconds for training in table.trainings))
+    assert played.wall_s == pytest.approx(played.worker_s)
+    assert played.steps[-1].best == pytest.approx(0.9 * (1 - 0.5**EPOCHS))
+    assert [step.best for step in played.steps] == sorted(step.best for step in played.steps)
+    assert played.best_after(played.steps[2].worker_s) == played.steps[2].best
+    assert played.cost_of(played.steps[3].best, 1.0) == played.steps[3].worker_s
+    assert played.best_after(0.0) is None and played.cost_of(2.0, 1.0) is None
+
+
+@pytest.mark.parametrize("kind", sorted({*kinds(Sampler)} - {"gp"}))
+def test_every_sampler_can_be_simulated_and_repeats(playground: Playground, kind: str) -> None:
+    one = playground.play(settings(kind, trials=22, seed=4), workers=2)
+    assert one.trials == 22 and one.finish == "trials"
+    assert playground.play(settings(kind, trials=22, seed=4), workers=2) == one
+
+
+def test_successive_halving_is_cheaper_than_training_everything(playground: Playground) -> None:
+    whole = playground.play(settings(scheduler=Scheduler("none", max_epochs=EPOCHS), trials=40), workers=2)
+    halved = playground.play(settings(trials=40), workers=2)
+    assert halved.worker_s < 0.6 * whole.worker_s
+    assert halved.wall_s < halved.worker_s
+
+
+def test_limits_are_judged_by_recorded_numbers_and_several_seeds_are_used_in_turn(table: Table) -> None:
+    first = table.trainings[0]
+    large = replace(table.trainings[1], parameters=9e6)
+    other = replace(first, seed=1, epochs=tuple(replace(e, metrics={"dice": 0.01}) for e in first.epochs))
+    place = Playground(SPACE, Table(table.origin, (first, other, large)))
+    whole = Scheduler("none", max_epochs=EPOCHS)
+    bests = [
+        place.play(
+            settings(constraints={"parameters": 1e6}, seed=seed, scheduler=whole, trials=1), workers=1
+        ).steps[-1].best
+        for seed in (0, 1)
+    ]  # fmt: skip
+    assert bests == [first.epochs[-1].metrics["dice"], 0.01]
+
+
+def test_what_the_table_lacks_is_predicted_where_that_is_asked_for(table: Table) -> None:
+    place = Playground(SPACE, table, predict=True)
+    presets = tuple(preset_candidates(SPACE))
+    played = place.play(settings("auto", trials=30, presets=presets), workers=2)
+    assert played.predicted == played.trials == 30 and played.moved == 0
+    assert played.steps[-1].best <= 0.9
+
+
+def test_a_summary_means_over_seeds(playground: Playground) -> None:
+    summary = simulate(playground, settings(trials=12), workers=2, seeds=6)
+    facts = summary.to_json()
+    assert (facts["candidates_in_table"], facts["trainings_in_table"], facts["seeds"]) == (40, 40, 6)
+    assert facts["trials"] == 12
+    last = summary.budgets[-1]
+    bests = [played.steps[-1].best for played in summary.played]
+    assert last.best == pytest.approx(statistics.mean(bests)) and last.low <= last.best <= last.high
+    means = [budget.best for budget in summary.budgets]
+    assert means == sorted(means)
+
+
+def test_the_interval_of_equal_values_is_a_point_and_of_others_holds_their_mean() -> None:
+    assert interval([0.5] * 8) == (0.5, 0.5)
+    low, high = interval([0.0, 1.0] * 20)
+    assert 0.3 < low < 0.5 < high < 0.7
