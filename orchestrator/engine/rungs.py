@@ -15,6 +15,7 @@ Source of the multi-objective ranks: Schmucker et al. 2021, "Multi-objective asy
 Deviations: crowding distance in place of an epsilon-net within a front; the floor.
 """
 
+import heapq
 import math
 from bisect import bisect_left, bisect_right, insort
 
@@ -32,10 +33,12 @@ class Floor:
 
     Attributes:
         value: The highest score that counts as lying on the floor; None where there is no lump at the bottom.
+        version: How often the value changed.
     """
 
     def __init__(self) -> None:
         self.value: float | None = None
+        self.version = 0
         self._lowest, self._highest = math.inf, -math.inf
         self._worst: dict[int, float] = {}
         self._sorted: list[float] = []
@@ -50,7 +53,9 @@ class Floor:
             insort(self._sorted, score)
             self._worst[number] = score
         bottom = self._lowest + TOUCHING * (self._highest - self._lowest)
-        self.value = bottom if bisect_right(self._sorted, bottom) >= LUMP else None
+        value = bottom if bisect_right(self._sorted, bottom) >= LUMP else None
+        self.version += value != self.value
+        self.value = value
 
     def is_above(self, score: Vector | None) -> bool:
         """Whether a score says something."""
@@ -79,7 +84,8 @@ class Rung:
         self._keys: dict[int, Key] = {}
         self._sorted: list[Key] = []
         self._paused: list[Key] = []
-        self._mute: set[int] = set()  # paused without a score
+        self._pausing: set[int] = set()
+        self._silent: tuple[int, list[int]] = (0, [])  # heap of paused trials on that version of the floor
         self._ranked: tuple[tuple[int, float | None], list[int]] = ((0, None), [])
 
     def arrive(self, number: int, score: Vector | None, cost: float) -> None:
@@ -93,16 +99,14 @@ class Rung:
 
     def pause(self, number: int, *, pauses: bool) -> None:
         """Take note whether a trial that reached the rung pauses there."""
-        key = self._keys.get(number)
-        if key is None:
-            (self._mute.add if pauses else self._mute.discard)(number)
+        if pauses == (number in self._pausing):
             return
-        place = bisect_left(self._paused, key)
-        present = place < len(self._paused) and self._paused[place] == key
-        if pauses and not present:
-            self._paused.insert(place, key)
-        elif present and not pauses:
-            del self._paused[place]
+        (self._pausing.add if pauses else self._pausing.remove)(number)
+        if pauses and not self.is_above(number):
+            heapq.heappush(self._silent[1], number)
+        if (key := self._keys.get(number)) is not None:
+            place = bisect_left(self._paused, key)
+            self._paused[place : place + (not pauses)] = [key] if pauses else []
 
     def is_above(self, number: int) -> bool:
         """Whether a trial that reached the rung scored above the floor there."""
@@ -118,8 +122,7 @@ class Rung:
             return None
         if len(self.scores[self._paused[0][2]] or ()) == 1:
             return self._paused[0][2] if bisect_left(self._sorted, self._paused[0]) < quota else None
-        paused = {number for _, _, number in self._paused}
-        return next((number for number in self.ranked()[:quota] if number in paused), None)
+        return next((number for number in self.ranked()[:quota] if number in self._pausing), None)
 
     def ranked(self) -> list[int]:
         """Trials above the floor, best first."""
@@ -141,8 +144,13 @@ class Rung:
 
     def first_silent(self) -> int | None:
         """The first trial that pauses on the floor."""
-        silent = {number for _, _, number in self._paused[self._split(self._paused) :]}
-        return min(silent | self._mute, default=None)
+        version, heap = self._silent
+        if version != self.floor.version:
+            heap = sorted(number for number in self._pausing if not self.is_above(number))
+            self._silent = (self.floor.version, heap)
+        while heap and heap[0] not in self._pausing:
+            heapq.heappop(heap)
+        return heap[0] if heap else None
 
     def _split(self, keys: list[Key]) -> int:
         """How many of these lie above the floor; they come first."""
