@@ -61,7 +61,7 @@ def highest_rung(history: History, enough: int) -> int | None:
 
 def ask(space: Space, history: History, *, sampler: BaseSampler, shown: Shown) -> Candidate:
     """What a sampler of Optuna suggests when it sees each decision under its own name."""
-    trials = study_trials(history, shown, lambda trace: _parameters(space, json.dumps(trace)))
+    trials = study_trials(history, shown, lambda trace: optuna_parameters(space, trace))
     return suggest(space, _study(history, sampler, trials).ask())
 
 
@@ -112,6 +112,11 @@ def suggest(space: Space, trial: optuna.Trial) -> Candidate:
 def parameter_name(path: str, domain: Domain[Any]) -> str:
     """Optuna's name of a decision: at one path, each domain is a parameter of its own."""
     return f"{path}@{domain.digest[:8]}"
+
+
+def optuna_parameters(space: Space, trace: Trace) -> Parameters:
+    """Values and distributions of a trace, as ``suggest`` names them."""
+    return _parameters(space, json.dumps(trace))
 
 
 def study_trials(
