@@ -14,7 +14,15 @@ from orchestrator.executor import Executor
 from orchestrator.journal import Journal
 from orchestrator.places import JOURNAL_VARIABLE, TRACKING_VARIABLE, journal_fault, tracking_uri
 from orchestrator.plan import Plan
-from orchestrator.search import Session, Watch, create_search, drive, interruptible, open_session
+from orchestrator.search import (
+    SearchPaused,
+    Session,
+    Watch,
+    create_search,
+    drive,
+    interruptible,
+    open_session,
+)
 from orchestrator.slots import Node, Slots, this_machine
 from orchestrator.tracking import backlog
 from orchestrator.winners import find_winner
@@ -58,7 +66,7 @@ class Place:
 
 
 def lead(plan: Plan, journal: Journal, place: Place, *, create: bool) -> JSON:
-    """Search, retrain, compare and export; the result.
+    """Search, retrain, compare and export; the result, empty where a user paused or stopped the search.
 
     Args:
         plan: What to do.
@@ -75,8 +83,11 @@ def lead(plan: Plan, journal: Journal, place: Place, *, create: bool) -> JSON:
         settings = replace(plan.settings, slots=1)
         plan = replace(plan, settings=settings, slots=Slots(1, plan.slots.threads, plan.slots.device))
     with led(plan, journal, place, create=create) as session:
-        drive(session)
-        result = find_winner(session)
+        try:
+            drive(session)
+            result = find_winner(session)
+        except SearchPaused:
+            return {}
     if result is None and plan.job.retrain.top > 0 and not session.engine.state.stop_requested:
         raise NoResultError(
             f"search {plan.job.name!r} ended ({session.engine.state.finished}) without a network trained to its end; "

@@ -91,6 +91,10 @@ def describe(event: Event, state: State) -> str | None:
             return f"rejected {body['name'] or body['digest'][:8]}: {body['message']}"
         case "trial_ended" if body["verdict"] not in ("completed", "stopped"):
             return f"trial {body['trial']:3d} {body['verdict']}: {body['message'].splitlines()[0] if body['message'] else ''}"
+        case "noted" if body["kind"] == "pause":
+            return f"paused by {body['data']['by']} after the running epochs; 'segsearch resume' goes on."
+        case "stop_requested":
+            return f"stopped by {body['by']}."
         case "finished":
             return f"search finished: {body['message'] or body['reason']}"
     return None

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Literal
 
 from orchestrator.engine.events import Event, Purpose
 from orchestrator.engine.leaderboard import Row, leaderboard
@@ -34,7 +35,7 @@ def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
     best = next((row for row in rows if row.value is not None), None)
     return {
         "name": name,
-        "state": "running" if driver else "finished" if is_over(written, state) else "stopped",
+        "state": "running" if driver else _rest(written, state),
         "driver": None if driver is None else f"process {driver.pid} on {driver.host}",
         "trials": len(rows),
         "ended": sum(state.trials[row.trial].verdict is not None for row in rows),
@@ -46,17 +47,38 @@ def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
     }
 
 
+def _rest(written: list[Event], state: State) -> str:
+    """What a search is that no driver leads."""
+    if is_over(written, state):
+        return "finished"
+    last = next((event for event in reversed(written) if event.kind not in ("epoch", "leg_ended")), None)
+    paused = last is not None and last.kind == "noted" and last.body["kind"] == "pause"
+    return "paused" if paused else "interrupted"
+
+
 def is_over(written: list[Event], state: State) -> bool:
     """Whether nothing of a search is left to do: it was concluded, or its job or a user wants no more."""
     wants_more = written[0].body["job"]["retrain"]["top"] > 0 and not state.stop_requested
     return bool(notes(written, RESULT)) or (state.finished is not None and not wants_more)
 
 
-def stop(name: str, *, storage: str = DEFAULT_STORAGE) -> bool:
-    """Ask a running search to end after its epochs; False where no driver runs."""
+def ask(name: str, verb: Literal["stop", "pause", "cancel"], *, storage: str = DEFAULT_STORAGE) -> bool:
+    """Ask the driver of a search for something; False where no driver runs.
+
+    Args:
+        name: The search.
+        verb: ``stop`` ends it for good after its running epochs; ``pause`` ends its driver after them, and it can be resumed;
+            ``cancel`` ends it for good at once. Without a driver, the next one hears of ``stop`` and ``cancel``.
+        storage: Folder with the journal, where ``SEGSEARCH_JOURNAL`` is not set.
+
+    Raises:
+        UnknownSearchError: No such search in the journal.
+    """
     journal = Journal(journal_url(storage))
-    journal.post(name, "stop", {"by": f"{os.environ.get('USER', 'user')}, process {os.getpid()}"})
-    return journal.leader(name) is not None
+    is_led = journal.leader(name) is not None
+    if is_led or verb != "pause":
+        journal.post(name, verb, {"by": f"{os.environ.get('USER', 'user')}, process {os.getpid()}"})
+    return is_led
 
 
 def log_lines(name: str, *, go_on: bool = False, storage: str = DEFAULT_STORAGE) -> Iterator[str]:

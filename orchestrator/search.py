@@ -24,6 +24,7 @@ from workers.checkpoint import delete_checkpoint
 from workers.contract import EpochResult, Leg
 from workers.export import versions
 
+STOP, PAUSE, CANCEL = "stop", "pause", "cancel"  # what may be asked of a search while it runs
 POLL_S = 0.5
 RENEW_S = 5.0
 
@@ -43,6 +44,7 @@ class Session:
     watch: Watch
     running: set[int] = field(default_factory=set)
     renewed: float = 0.0
+    pausing: bool = False
 
     def record(self, drafts: Sequence[Draft], *, answered: Sequence[Message] = ()) -> None:
         """Journal events, then let the engine and the watcher know them."""
@@ -97,11 +99,21 @@ def open_session(plan: Plan, journal: Journal, executor: Executor, watch: Watch)
         journal.release(leadership)
 
 
+class SearchPaused(Exception):  # nothing went wrong
+    """A user asked for a pause, and all running epochs have ended."""
+
+
 def drive(session: Session) -> None:
-    """Ask, hand out and take back until the engine has nothing more to run."""
+    """Ask, hand out and take back until the engine has nothing more to run.
+
+    Raises:
+        SearchPaused: A user asked for a pause.
+    """
     while True:
         _heed(session)
-        finished = _hand_out(session)
+        if session.pausing and not session.running:
+            raise SearchPaused
+        finished = not session.pausing and _hand_out(session)
         if finished and not session.running:
             return
         results = session.executor.poll(POLL_S)
@@ -117,8 +129,21 @@ def drive(session: Session) -> None:
 def _heed(session: Session) -> None:
     """Answer what other processes asked of this search."""
     messages = session.journal.inbox(session.plan.job.name)
-    drafts = [events.stop_requested(str(m.body.get("by", ""))) for m in messages if m.verb == "stop"]
+    drafts = []
+    for message in messages:
+        by = str(message.body.get("by", ""))
+        drafts.append(events.noted(PAUSE, {"by": by}) if message.verb == PAUSE else events.stop_requested(by))
     session.record(drafts, answered=messages)
+    verbs = {message.verb for message in messages}
+    if CANCEL in verbs:
+        session.executor.close()
+        session.running.clear()
+        # What ran is lost, as with a driver that died.
+        session.record([events.leading(Driver.current().to_json(), session.leadership.fence)])
+    elif PAUSE in verbs and not session.engine.state.stop_requested:
+        session.pausing = True
+        for trial in session.running:
+            session.executor.stop(trial)
 
 
 def _hand_out(session: Session) -> bool:

@@ -1,7 +1,7 @@
 """Commands that begin, follow and end searches."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Put these commands on the application."""
-    for command in (init, validate, run, resume, stop):
+    for command in (init, validate, run, resume, pause, stop, cancel):
         app.command()(command)
     app.command("list")(list_searches)
     app.command()(status)
@@ -157,12 +157,41 @@ def stop(
 
     Example: segsearch stop hippocampus
     """
+    _ask(name, "stop", storage, address, allow_open)
+
+
+def pause(
+    name: Search, storage: Storage = DEFAULT_STORAGE, address: Address = None, allow_open: AllowOpen = False
+) -> None:
+    """Ask the driver of a search to end after the running epochs; resume goes on.
+
+    Example: segsearch pause hippocampus
+    """
+    _ask(name, "pause", storage, address, allow_open)
+
+
+def cancel(
+    name: Search, storage: Storage = DEFAULT_STORAGE, address: Address = None, allow_open: AllowOpen = False
+) -> None:
+    """Ask a running search to end for good at once; its running epochs are lost.
+
+    Example: segsearch cancel hippocampus
+    """
+    _ask(name, "cancel", storage, address, allow_open)
+
+
+def _ask(
+    name: str, verb: Literal["stop", "pause", "cancel"], storage: str, address: str | None, allow_open: bool
+) -> None:
     if address is not None:
-        forward(["stop", name, "--storage", absolute(storage)], address, allow_open=allow_open)
+        forward([verb, name, "--storage", absolute(storage)], address, allow_open=allow_open)
     from orchestrator import reading
 
-    if reading.stop(name, storage=storage):
-        print(f"asked {name} to stop; it ends after the running epochs.")
+    if reading.ask(name, verb, storage=storage):
+        when = "at once" if verb == "cancel" else "after the running epochs"
+        print(f"asked {name} to {verb}; it ends {when}.")
+    elif verb == "pause":
+        print(f"no driver runs {name}; there is nothing to pause.")
     else:
         print(f"no driver runs {name}; the request waits for the next 'segsearch resume {name}'.")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.audit import faults
 from orchestrator.engine.events import Event
 from orchestrator.journal import Journal
 
@@ -98,6 +99,37 @@ def test_a_second_driver_is_refused_and_a_stop_request_ends_the_first(workspace:
     out, err = first.communicate(timeout=120)
     assert first.returncode == 0, out + err
     assert workspace.json("status", "long")["finish"] == "stop_requested"
+
+
+def test_a_paused_search_goes_on_and_a_cancelled_one_is_over(workspace: Any) -> None:
+    options = ("--in-process", "--no-tracking")
+    job = workspace.job("halted", trials=40, top=0)
+    database = workspace.folder / "runs" / "journal.db"
+
+    def until_epochs(process: subprocess.Popen[str], count: int) -> None:
+        while not (database.exists() and _count(database, "halted") >= count):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+
+    first = workspace.start("run", str(job), *options)
+    until_epochs(first, 1)
+    assert "asked halted to pause" in workspace.run("pause", "halted")
+    out, err = first.communicate(timeout=120)
+    assert first.returncode == 0, out + err
+    assert "paused by" in out and workspace.json("status", "halted")["state"] == "paused"
+    assert "there is nothing to pause" in workspace.run("pause", "halted")
+    paused_at = _count(database, "halted")
+
+    second = workspace.start("resume", "halted", *options)
+    until_epochs(second, paused_at + 1)
+    assert "asked halted to cancel; it ends at once." in workspace.run("cancel", "halted")
+    out, err = second.communicate(timeout=120)
+    assert second.returncode == 0, out + err
+    status = workspace.json("status", "halted")
+    assert (status["state"], status["finish"]) == ("finished", "stop_requested")
+    written = events_of(workspace, "halted")
+    assert faults(written, files=False) == []
+    assert workspace.json("audit", "halted")["faults"] == []
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
