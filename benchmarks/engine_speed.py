@@ -10,9 +10,9 @@ cost what they cost on top. With ``--several`` ranks are fronts, which are worke
 - **again**: the same events once more, with the engine asked before each recorded decision; every answer is compared.
 - **wide**: ``--wide`` workers, twice as many trials. A decision is everything between a free worker and its next leg: the ask
   and the fold of the events that it answers. New trials and promotions are different work, so the mean of the last thousand
-  is divided by that of the first thousand for each kind apart; the promise is below 1.5. New
-  trials, which cost most, keep it; promotions are dearer at the end but stay far below a new trial. Reports are timed too. Seconds
-  are CPU time of the process, which other processes on the machine hardly stretch.
+  is divided by that of the first thousand for each kind apart; the promise is below 1.5. New trials, which cost most, keep
+  it; promotions are dearer at the end but stay far below a new trial. Reports are timed too. Seconds are CPU time of the
+  process, which other processes on the machine hardly stretch.
 
     python benchmarks/engine_speed.py --trials 1000 --wide 10000
 """
