@@ -64,7 +64,8 @@ def crowding(points: Sequence[Vector]) -> list[float]:
 
 
 def ranking(points: Sequence[Vector], tiebreak: Sequence[float]) -> list[int]:
-    """Indices, best first: by front, then wide apart before crowded, then the smaller ``tiebreak``, then the earlier.
+    """Indices, best first: by front, then wide apart before crowded, then the better first objective, then the smaller
+    ``tiebreak``, then the earlier.
 
     With one objective this is the order of its values.
     """
@@ -77,7 +78,7 @@ def ranking(points: Sequence[Vector], tiebreak: Sequence[float]) -> list[int]:
         for group in members.values():
             for index, distance in zip(group, crowding([points[i] for i in group]), strict=True):
                 apart[index] = distance
-    return sorted(range(len(points)), key=lambda i: (front[i], -apart[i], tiebreak[i], i))
+    return sorted(range(len(points)), key=lambda i: (front[i], -apart[i], -points[i][0], tiebreak[i], i))
 
 
 def hypervolume(points: Sequence[Vector], reference: Vector) -> float:

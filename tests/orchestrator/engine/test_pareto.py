@@ -70,7 +70,7 @@ def test_crowding_by_hand() -> None:
 def test_ranking_prefers_fronts_then_room_then_the_cheap() -> None:
     points = [(1.0, 1.0), (0.0, 4.0), (4.0, 0.0), (2.0, 2.0), (2.1, 1.9), (0.5, 0.5)]
     order = ranking(points, [0.0] * 6)
-    assert order[:2] == [1, 2] and set(order[2:4]) == {3, 4} and order[4:] == [0, 5]
+    assert order[:2] == [2, 1] and set(order[2:4]) == {3, 4} and order[4:] == [0, 5]
     assert ranking([(1.0,), (2.0,), (1.0,)], [5.0, 9.0, 3.0]) == [1, 2, 0]
 
 
