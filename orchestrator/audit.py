@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from orchestrator.engine.events import Event
+from orchestrator.engine.events import NOT_PROMOTED, SEARCH_ENDED, Event
 from workers.checkpoint import load_checkpoint
 from workers.errors import WorkerError
 
@@ -33,8 +33,21 @@ def _numbers(events: list[Event]) -> Iterator[str]:
 
 
 def _verdicts(events: list[Event]) -> Iterator[str]:
-    ended = Counter(event.body["trial"] for event in events if event.kind == "trial_ended")
-    over = any(event.kind == "finished" for event in events)
+    ended: Counter[int] = Counter()
+    left: set[int] = set()  # trials that go on where the search is extended
+    over = False
+    for event in events:
+        match event.kind:
+            case "trial_ended":
+                ended[event.body["trial"]] += 1
+                if event.body["message"] in (NOT_PROMOTED, SEARCH_ENDED):
+                    left.add(event.body["trial"])
+            case "finished":
+                over = True
+            case "extended" if over:
+                over = False
+                ended.subtract(left)
+                left.clear()
     for event in events:
         if event.kind == "asked":
             count, who = ended[event.body["trial"]], f"trial {event.body['trial']}"

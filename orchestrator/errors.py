@@ -37,5 +37,9 @@ class ExecutorError(OrchestratorError):
     """The place where legs run could not be started, or is gone."""
 
 
+class ExtensionError(OrchestratorError, ValueError):
+    """A search cannot be extended so."""
+
+
 class PlaceError(OrchestratorError, ValueError):
     """A cluster, or one of its nodes, cannot run this job; nothing was started."""

@@ -91,7 +91,7 @@ def lead(plan: Plan, journal: Journal, place: Place, *, create: bool) -> JSON:
     if result is None and plan.job.retrain.top > 0 and not session.engine.state.stop_requested:
         raise NoResultError(
             f"search {plan.job.name!r} ended ({session.engine.state.finished}) without a network trained to its end; "
-            f"'segsearch leaderboard {plan.job.name}' tells why, a larger budget helps."
+            f"'segsearch leaderboard {plan.job.name}' tells why."
         )
     return result or {}
 

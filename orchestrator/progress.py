@@ -93,6 +93,9 @@ def describe(event: Event, state: State) -> str | None:
             return f"trial {body['trial']:3d} {body['verdict']}: {body['message'].splitlines()[0] if body['message'] else ''}"
         case "noted" if body["kind"] == "pause":
             return f"paused by {body['data']['by']} after the running epochs; 'segsearch resume' goes on."
+        case "extended":
+            more = {k: body[k] for k in ("trials", "wall_s", "worker_hours") if body[k]}
+            return f"extended by {body['by']}: {', '.join(f'{k} +{v:g}' for k, v in more.items())}."
         case "stop_requested":
             return f"stopped by {body['by']}."
         case "finished":
@@ -109,11 +112,12 @@ def share_done(engine: "Engine") -> float:
     """How much of the search's budget is used, in [0, 1]: of trials, wall time or worker hours, whichever is nearest."""
     settings, state, now = engine.settings, engine.state, time.time()
     ended = sum(trial.verdict is not None for trial in state.of("search"))
-    shares = [ended / settings.trials]
+    more = state.extension
+    shares = [ended / (settings.trials + more.trials)]
     if settings.wall_s is not None:
-        shares.append(state.wall_s(now) / settings.wall_s)
+        shares.append(state.wall_s(now) / (settings.wall_s + more.wall_s))
     if settings.worker_hours is not None:
-        shares.append(state.spent_s(now) / (settings.worker_hours * 3600))
+        shares.append(state.spent_s(now) / ((settings.worker_hours + more.worker_hours) * 3600))
     return 1.0 if state.finished is not None else min(1.0, max(shares))
 
 

@@ -10,6 +10,8 @@ from orchestrator.engine.events import Event, Purpose
 from orchestrator.engine.leaderboard import Row, leaderboard
 from orchestrator.engine.objective import objectives_of
 from orchestrator.engine.state import State
+from orchestrator.errors import ExtensionError
+from orchestrator.job import duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import DEFAULT_STORAGE, journal_url
 from orchestrator.progress import describe
@@ -59,7 +61,7 @@ def _rest(written: list[Event], state: State) -> str:
 def is_over(written: list[Event], state: State) -> bool:
     """Whether nothing of a search is left to do: it was concluded, or its job or a user wants no more."""
     wants_more = written[0].body["job"]["retrain"]["top"] > 0 and not state.stop_requested
-    return bool(notes(written, RESULT)) or (state.finished is not None and not wants_more)
+    return latest_result(written) is not None or (state.finished is not None and not wants_more)
 
 
 def ask(name: str, verb: Literal["stop", "pause", "cancel"], *, storage: str = DEFAULT_STORAGE) -> bool:
@@ -77,7 +79,7 @@ def ask(name: str, verb: Literal["stop", "pause", "cancel"], *, storage: str = D
     journal = Journal(journal_url(storage))
     is_led = journal.leader(name) is not None
     if is_led or verb != "pause":
-        journal.post(name, verb, {"by": f"{os.environ.get('USER', 'user')}, process {os.getpid()}"})
+        journal.post(name, verb, {"by": _who()})
     return is_led
 
 
@@ -108,8 +110,7 @@ def leaderboard_rows(name: str, *, storage: str = DEFAULT_STORAGE) -> list[Row]:
 
 def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
     """The final comparison of a search, once it is there."""
-    found = notes(Journal(journal_url(storage)).read(name), RESULT)
-    return found[-1] if found else None
+    return latest_result(Journal(journal_url(storage)).read(name))
 
 
 def state_of(written: list[Event]) -> State:
@@ -120,6 +121,48 @@ def state_of(written: list[Event]) -> State:
     return state
 
 
-def notes(written: Iterable[Event], kind: str) -> list[JSON]:
-    """What was noted under a kind, oldest first."""
-    return [dict(e.body["data"]) for e in written if e.kind == "noted" and e.body["kind"] == kind]
+def latest_result(written: Iterable[Event]) -> JSON | None:
+    """The final comparison, where the search was not extended after it."""
+    found: JSON | None = None
+    for event in written:
+        if event.kind == "extended":
+            found = None
+        elif event.kind == "noted" and event.body["kind"] == RESULT:
+            found = dict(event.body["data"])
+    return found
+
+
+def extend(
+    name: str,
+    *,
+    trials: int = 0,
+    wall: str | None = None,
+    worker_hours: float = 0.0,
+    storage: str = DEFAULT_STORAGE,
+) -> bool:
+    """Give a search more to spend; False where no driver runs, so that the next ``resume`` hears of it.
+
+    Args:
+        name: The search.
+        trials: More trials.
+        wall: More wall time, such as ``2h``.
+        worker_hours: More worker hours.
+        storage: Folder with the journal, where ``SEGSEARCH_JOURNAL`` is not set.
+
+    Raises:
+        UnknownSearchError: No such search in the journal.
+        ExtensionError: It was ended for good, or nothing is added.
+    """
+    journal = Journal(journal_url(storage))
+    state = state_of(journal.read(name))
+    if state.stop_requested:
+        raise ExtensionError(f"search {name!r} was ended for good by a user; begin a new one.")
+    more = {"trials": trials, "wall_s": duration_s(wall) if wall else 0.0, "worker_hours": worker_hours}
+    if not any(value > 0 for value in more.values()) or min(more.values()) < 0:
+        raise ExtensionError("nothing is added; give --trials, --wall or --worker-hours, each above 0.")
+    journal.post(name, "extend", {**more, "by": _who()})
+    return journal.leader(name) is not None
+
+
+def _who() -> str:
+    return f"{os.environ.get('USER', 'user')}, process {os.getpid()}"

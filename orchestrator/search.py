@@ -132,7 +132,13 @@ def _heed(session: Session) -> None:
     drafts = []
     for message in messages:
         by = str(message.body.get("by", ""))
-        drafts.append(events.noted(PAUSE, {"by": by}) if message.verb == PAUSE else events.stop_requested(by))
+        match message.verb:
+            case "pause":
+                drafts.append(events.noted(PAUSE, {"by": by}))
+            case "extend":
+                drafts.append(events.extended(**message.body))
+            case _:
+                drafts.append(events.stop_requested(by))
     session.record(drafts, answered=messages)
     verbs = {message.verb for message in messages}
     if CANCEL in verbs:

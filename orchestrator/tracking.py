@@ -167,6 +167,10 @@ class Publisher:
         self.client.set_tag(state.parent, "segsearch.finished", event.body["reason"])
         self.client.set_terminated(state.parent, "FINISHED", int(event.at * 1000))
 
+    def _on_extended(self, event: Event, state: Published) -> None:
+        self.client.delete_tag(state.parent, "segsearch.finished")
+        self.client.update_run(state.parent, status="RUNNING")
+
     def _close(self, event: Event, state: Published) -> None:
         body = event.body
         run = state.runs[body["trial"]]

@@ -15,15 +15,15 @@ from orchestrator.lead import Place, lead, led
 from orchestrator.places import DEFAULT_STORAGE, NO_RAW, journal_url
 from orchestrator.plan import Plan, make_plan
 from orchestrator.plugins import make_importable, plugin_digests
-from orchestrator.reading import ask, leaderboard_rows, log_lines, result_of, searches, status
+from orchestrator.reading import ask, extend, leaderboard_rows, log_lines, result_of, searches, status
 from orchestrator.search import drive
 from orchestrator.slots import Node
 from orchestrator.winners import ask_retraining, export_place, export_row
 from workers.contract import JSON
 
 __all__ = [
-    "Place", "ask", "export_trial", "leaderboard_rows", "log_lines", "result_of", "resume", "retrain", "run", "searches",
-    "status", "validate",
+    "Place", "ask", "export_trial", "extend", "leaderboard_rows", "log_lines", "result_of", "resume", "retrain", "run",
+    "searches", "status", "validate",
 ]  # fmt: skip
 
 HERE = Place()

@@ -17,7 +17,7 @@ from orchestrator.job import Retrain, duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import search_folder
 from orchestrator.plan import Plan
-from orchestrator.reading import RESULT, notes
+from orchestrator.reading import RESULT, latest_result
 from orchestrator.search import Session, drive
 from search_spaces.candidate import Candidate, from_json
 from workers.checkpoint import load_checkpoint, trained_weights
@@ -35,9 +35,9 @@ PROBE_EPOCHS = 2  # of the preset on the whole machine: the second one tells wha
 def find_winner(session: Session) -> JSON | None:
     """Retrain, compare, export; returns the result, or None where nothing can be retrained."""
     plan = session.plan
-    known = notes(session.journal.read(plan.job.name), RESULT)
-    if known:
-        return known[-1]
+    known = latest_result(session.journal.read(plan.job.name))
+    if known is not None:
+        return known
     if plan.job.retrain.top == 0 or session.engine.state.stop_requested:
         return None
     ask_retraining(session, plan.job.retrain)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Put these commands on the application."""
-    for command in (init, validate, run, resume, pause, stop, cancel):
+    for command in (init, validate, run, resume, extend, pause, stop, cancel):
         app.command()(command)
     app.command("list")(list_searches)
     app.command()(status)
@@ -178,6 +178,34 @@ def cancel(
     Example: segsearch cancel hippocampus
     """
     _ask(name, "cancel", storage, address, allow_open)
+
+
+def extend(
+    name: Search,
+    trials: Annotated[int, typer.Option(help="More trials.")] = 0,
+    wall: Annotated[str | None, typer.Option(help="More wall time, such as 2h.")] = None,
+    worker_hours: Annotated[float, typer.Option(help="More worker hours.")] = 0.0,
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = None,
+    allow_open: AllowOpen = False,
+) -> None:
+    """Give a search more to spend, while it runs or after it finished; trials that it left behind go on, too.
+
+    Example: segsearch extend hippocampus --trials 200 --wall 2h
+    """
+    if address is not None:
+        command = ["extend", name, "--trials", str(trials), "--worker-hours", str(worker_hours)]
+        command += ["--storage", absolute(storage), *(["--wall", wall] if wall else [])]
+        forward(command, address, allow_open=allow_open)
+    from orchestrator import reading
+
+    try:
+        is_led = reading.extend(name, trials=trials, wall=wall, worker_hours=worker_hours, storage=storage)
+    except ValueError as error:
+        if wall is not None and "expected a time" in str(error):
+            raise typer.BadParameter(f"--wall: {error}") from None
+        raise
+    print(f"extended {name}." if is_led else f"extended {name}; 'segsearch resume {name}' goes on.")
 
 
 def _ask(

@@ -152,9 +152,10 @@ class Engine:
         state, settings = self.state, self.settings
         if state.stop_requested:
             return "stop_requested"
-        if settings.wall_s is not None and state.wall_s(now) >= settings.wall_s:
+        more = state.extension
+        if settings.wall_s is not None and state.wall_s(now) >= settings.wall_s + more.wall_s:
             return "wall"
-        if settings.worker_hours is not None and state.spent_s(now) >= settings.worker_hours * 3600:
+        if (hours := settings.worker_hours) and state.spent_s(now) >= (hours + more.worker_hours) * 3600:
             return "worker_hours"
         return None
 
@@ -189,7 +190,7 @@ class Engine:
             case "completed" | "stopped" if trial.halted:
                 return (ended, _verdict(trial))
             case "stopped" if self._must_stop(trial, now):
-                return (ended, _ended(trial, "stopped", "the search ended"))
+                return (ended, _ended(trial, "stopped", events.SEARCH_ENDED))
             case "diverged":
                 return (ended, _ended(trial, "diverged", result.message))
             case "out_of_memory" if trial.memory_failures >= MEMORY_RETRIES:
@@ -253,7 +254,8 @@ class Engine:
     def _search_on(self) -> Answer | None:
         """Promote, or begin a trial, or repeat one; None where the search has nothing more to start."""
         state, settings = self.state, self.settings
-        closing = len(state.searched) >= settings.trials or is_exhausted(state)
+        wanted = settings.trials + state.extension.trials
+        closing = len(state.searched) >= wanted or is_exhausted(state)
         step = self._schedule.step(closing=closing)
         if step is not None:
             trial = state.trials[step.trial]
@@ -351,7 +353,7 @@ class Engine:
         """Nothing of the search runs and nothing of it starts any more: give verdicts, and say so once."""
         state = self.state
         drafts = [
-            _ended(trial, "stopped", _passed_over(trial) if ending is None else "the search ended")
+            _ended(trial, "stopped", _passed_over(trial) if ending is None else events.SEARCH_ENDED)
             for trial in state.trials
             if trial.verdict is None
             and trial.leg is None
@@ -385,7 +387,7 @@ def _ended(trial: Trial, verdict: Verdict, message: str = "") -> Draft:
 
 
 def _passed_over(trial: Trial) -> str:
-    return "as far as the trial that it repeats" if trial.is_repeat else "not promoted"
+    return "as far as the trial that it repeats" if trial.is_repeat else events.NOT_PROMOTED
 
 
 def _verdict(trial: Trial) -> Draft:

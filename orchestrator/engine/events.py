@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from orchestrator.errors import NewerJournalError
 from workers.contract import JSON, EpochResult, LegResult
 
 Kind = Literal[
@@ -26,6 +27,7 @@ Kind = Literal[
     "trial_ended",
     "stop_requested",
     "finished",
+    "extended",
     "noted",
 ]
 Source = Literal["preset", "random", "sampler", "mutation", "repeat", "request"]
@@ -33,6 +35,9 @@ Purpose = Literal["search", "retrain", "baseline"]
 Verdict = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Rejection = Literal["constraint", "duplicate", "unbuildable"]
 Finish = Literal["trials", "wall", "worker_hours", "exhausted", "stop_requested"]
+
+NOT_PROMOTED, SEARCH_ENDED = "not promoted", "the search ended"
+"""Messages of trials that were stopped because the search ended; they go on when it is extended."""
 
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 
@@ -73,6 +78,12 @@ _lifts: dict[tuple[str, int], Lift] = {}
 def upcast(event: Event, lifts: Mapping[tuple[str, int], Lift] = _lifts) -> Event:
     """Lift the body of an older version, step by step, to the newest that this code knows."""
     version, body = event.version, event.body
+    newest = max((known + 1 for kind, known in lifts if kind == event.kind), default=1)
+    if event.kind in KINDS and version > newest:
+        raise NewerJournalError(
+            f"journal: event {event.seq} ({event.kind}) has version {version}, this version of segsearch knows {newest}; "
+            "install the newer version."
+        )
     while (lift := lifts.get((event.kind, version))) is not None:
         version, body = version + 1, lift(body)
     return event if version == event.version else Event(event.seq, event.kind, version, event.at, body)
@@ -221,6 +232,11 @@ def stop_requested(by: str) -> Draft:
 def finished(reason: Finish, message: str = "") -> Draft:
     """The search proposes nothing more; requested trials may still run."""
     return Draft("finished", {"reason": reason, "message": message})
+
+
+def extended(*, trials: int = 0, wall_s: float = 0.0, worker_hours: float = 0.0, by: str = "") -> Draft:
+    """A user gave the search more to spend; where it had finished, it goes on with the trials that it had left behind."""
+    return Draft("extended", {"trials": trials, "wall_s": wall_s, "worker_hours": worker_hours, "by": by})
 
 
 def noted(kind: str, data: Mapping[str, Any]) -> Draft:

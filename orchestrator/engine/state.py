@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.engine.events import Event, Finish, Purpose
+from orchestrator.engine.events import NOT_PROMOTED, SEARCH_ENDED, Event, Finish, Purpose
 from orchestrator.engine.ledger import Ledger
 from orchestrator.engine.objective import Objective, Vector, vector_of
 from orchestrator.engine.trial import RunningLeg, Trial
@@ -14,6 +14,15 @@ from workers.contract import JSON
 
 if TYPE_CHECKING:
     from search_spaces.space import Trace
+
+
+@dataclass(slots=True)
+class Extension:
+    """What users added to the budget of the job."""
+
+    trials: int = 0
+    wall_s: float = 0.0
+    worker_hours: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class State:
         rejected_in_row: Rejected proposals since the last trial of the search was asked.
         fence: Number of the newest leg.
         finished: Why the search ended; None while it goes on.
+        extension: What was added to the job's budget.
         ledger: What runs, waits and was spent.
     """
 
@@ -60,6 +70,7 @@ class State:
         self.fence = 0
         self.stop_requested = False
         self.finished: Finish | None = None
+        self.extension = Extension()
         self.ledger = Ledger()
         self._led_since: float | None = None
         self._led_before_s = 0.0
@@ -104,6 +115,8 @@ class State:
             case "finished":
                 self._led_before_s, self._led_since = self.wall_s(event.at), None
                 self.finished = event.body["reason"]
+            case "extended":
+                changed = self._extend(event)
             case "opened" | "noted":
                 pass
             case _:
@@ -162,6 +175,22 @@ class State:
                 trial.leg = None
                 lost.append(trial)
         return lost
+
+    def _extend(self, event: Event) -> list[Trial]:
+        for name in ("trials", "wall_s", "worker_hours"):
+            setattr(self.extension, name, getattr(self.extension, name) + event.body[name])
+        self.rejected_in_row = 0
+        if self.finished is None:
+            return []
+        self.finished, self._led_since = None, event.at
+        left = [
+            t
+            for t in self.of("search")
+            if t.verdict == "stopped" and t.message in (NOT_PROMOTED, SEARCH_ENDED)
+        ]
+        for trial in left:
+            trial.verdict, trial.message = None, ""
+        return left
 
     def _ask(self, body: JSON) -> None:
         if body["trial"] != len(self.trials):

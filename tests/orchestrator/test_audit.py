@@ -19,7 +19,7 @@ WHOLE: Story = [
     ("leg_started", {"trial": 0, "fence": 2}),
     ("epoch", {"trial": 0, "fence": 2, "epoch": 2, "checkpoint": "b"}),
     ("leg_ended", {"trial": 0, "fence": 2}),
-    ("trial_ended", {"trial": 0}),
+    ("trial_ended", {"trial": 0, "message": ""}),
     ("finished", {}),
 ]
 
@@ -61,6 +61,17 @@ def test_a_whole_search_has_no_fault() -> None:
 )
 def test_each_damage_is_named(damage: Callable[[Story], Story], sentence: str) -> None:
     assert sentence in faults(events(damage(WHOLE)), files=False)
+
+
+def test_a_trial_that_an_extension_takes_up_again_may_have_a_second_verdict() -> None:
+    ended = ("trial_ended", {"trial": 0, "message": "not promoted"})
+    story: Story = [*WHOLE[:9], ended, ("finished", {}), ("extended", {})]
+    assert faults(events([*story, ended, ("finished", {})]), files=False) == []
+    assert faults(events([*story, ("finished", {})]), files=False) == [
+        "trial 0 has no verdict although the search is over."
+    ]
+    without = [step for step in story if step[0] != "extended"]
+    assert faults(events([*without, ended]), files=False) == ["trial 0 has 2 verdicts."]
 
 
 def test_a_missing_event_is_named() -> None:

@@ -96,7 +96,16 @@ def test_help_shows_an_example_of_the_command(path: tuple[str, ...]) -> None:
 
 def test_all_commands_but_those_the_readme_names_print_json_on_demand() -> None:
     without = {path for path, command in TREE.items() if not any("--json" in p.opts for p in command.params)}
-    assert without == {("stop",), ("pause",), ("cancel",), ("logs",), ("ui",), ("space", "sample"), ("preset", "show")}
+    assert without == {
+        ("stop",),
+        ("extend",),
+        ("pause",),
+        ("cancel",),
+        ("logs",),
+        ("ui",),
+        ("space", "sample"),
+        ("preset", "show"),
+    }
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.yaml")), ids=lambda path: path.name)
