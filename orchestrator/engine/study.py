@@ -177,14 +177,21 @@ def _trial(
     attributes: Mapping[str, Any],
 ) -> FrozenTrial:
     params, distributions = parameters
-    return create_trial(
+    trial = create_trial(
         state=state,
         values=score if state == TrialState.COMPLETE else None,
-        params=dict(params),
-        distributions=dict(distributions),
         system_attrs=dict(attributes),
         constraints=None if state == TrialState.RUNNING else {"excess": observation.violation},
     )
+    trial.distributions, trial.params = _Shared(distributions), _Shared(params)
+    return trial
+
+
+class _Shared(dict[str, Any]):
+    """A dictionary that a deep copy shares: Optuna copies each trial that is added, and changes none that has ended."""
+
+    def __deepcopy__(self, memo: object) -> "_Shared":
+        return self
 
 
 @functools.lru_cache(maxsize=20_000)

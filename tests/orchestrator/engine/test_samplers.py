@@ -2,6 +2,7 @@
 
 import random
 import statistics
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -117,3 +118,28 @@ def test_a_study_holds_one_rung_only(toys: SimpleNamespace) -> None:
 def test_another_domain_at_a_path_is_another_parameter() -> None:
     assert parameter_name("a", Choice((1, 2))) != parameter_name("a", Choice((1, 3)))
     assert parameter_name("a", Real(0.0, 1.0)) == parameter_name("a", Real(0.0, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objectives", (1, 2))
+@pytest.mark.parametrize("kind", kinds(Sampler))
+def test_time_of_a_proposal_after_a_thousand(
+    kind: str, objectives: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prints CPU milliseconds of a proposal on ``compact``; the bound only catches what would stall a driver."""
+    space, rng = load_space("compact"), random.Random(1)
+    seen = [
+        Observation(
+            encode(space, sample(space, rng)), "scored", ((1, (rng.random(), rng.random())[:objectives]),)
+        )
+        for _ in range(1000)
+    ]
+    sampler, history = lookup(Sampler, kind)(), History(tuple(seen), RUNGS, objectives)
+    sampler.propose(space, history, seed=0)  # what is worked out once for each trial
+    begun = time.process_time()
+    for seed in range(1, 4):
+        sampler.propose(space, history, seed=seed)
+    took = (time.process_time() - begun) / 3
+    with capsys.disabled():
+        print(f"\n{kind}, {objectives} objective(s): {1000 * took:.1f} ms")
+    assert took < 60
