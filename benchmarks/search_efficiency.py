@@ -14,7 +14,7 @@ what differs is what was decided. No network is trained.
   domain under a name of its own, which a user would have to find out. Limits are kept by the table, at no cost.
 
 A proposal that is not in the table stands for the nearest recorded candidate that was not tried, for Ray's Optuna too, which is
-told the candidate that was trained. A sampler that scores candidates (``auto``) scores those of the table instead.
+told the candidate that was trained. A sampler that scores candidates (``mixed``) scores those of the table instead.
 
 *Ratio*: worker-seconds of random search over those of the other search until it has the target; 0 where it never has it. Median
 over seeds with a 95 % interval from drawing seeds anew. Presets are the first candidates of *both* searches, of the *other* one
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("table")
     parser.add_argument("--trials", type=int, default=60, help="Candidates that random search trains.")
     parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--samplers", default="auto,tpe,evolution,random", help="Ours.")
+    parser.add_argument("--samplers", default="mixed,tpe,evolution,random", help="Ours.")
     parser.add_argument("--schedulers", default="asha,asha-stopping", help="Of each of the samplers.")
     parser.add_argument("--no-ray", action="store_true", help="Leave Ray's search out.")
     parser.add_argument("--json", help="File for the figures.")

@@ -108,7 +108,7 @@ def test_limits_are_judged_by_recorded_numbers_and_several_seeds_are_used_in_tur
 def test_what_the_table_lacks_is_predicted_where_that_is_asked_for(table: Table) -> None:
     place = Playground(SPACE, table, predict=True)
     presets = tuple(preset_candidates(SPACE))
-    played = place.play(settings("auto", trials=30, presets=presets), workers=2)
+    played = place.play(settings("mixed", trials=30, presets=presets), workers=2)
     assert played.predicted == played.trials == 30 and played.moved == 0
     assert played.steps[-1].best <= 0.9
 

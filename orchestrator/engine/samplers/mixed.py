@@ -1,4 +1,4 @@
-"""The default: quasi-random points first, then the most promising of many changes to the best, by a model that doubts itself.
+"""Quasi-random points first, then the most promising of many changes to the best, by a model that doubts itself.
 
 The engine has the known networks tried before any sampler is asked. Then this one draws ``startup`` quasi-random points, and
 from there on mixes: mostly it makes many children of the better half and takes the one that a linear model of the encoding
@@ -35,9 +35,9 @@ PRIOR = 0.5  # variance of a decision's weight before anything is known
 NEWEST = 1000  # proposals that the model sees: its time does not grow for ever
 
 
-@entry("auto")
+@entry("mixed")
 @dataclass(frozen=True, slots=True)
-class Auto(Sampler):
+class Mixed(Sampler):
     """Quasi-random points, then model-guided evolution.
 
     Attributes:
