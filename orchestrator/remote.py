@@ -15,6 +15,8 @@ from orchestrator.places import NO_RAW, absolute
 from orchestrator.plugins import PluginError, load_plugin, make_importable, module_names, plugin_files
 from orchestrator.preflight import Preflight, look
 from orchestrator.yaml_document import Document
+from workers.data.dataset import split_location
+from workers.store import open_store
 
 ERRAND_S = 120.0
 
@@ -194,6 +196,8 @@ def _prepare(
         storage=absolute(storage or job.storage),
         raw=None if job.raw is None else absolute(job.raw),
     )
+    for location in (split_location(job.dataset)[0], job.storage):
+        open_store(location)  # refuses what is no location before anything is asked
     return job, plugin_files(module_names(job))
 
 

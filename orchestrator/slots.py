@@ -64,7 +64,8 @@ def this_machine() -> tuple[Node, ...]:
 def divide(nodes: Iterable[Node], resources: Resources) -> Slots:
     """The slots that a job's resources make of these nodes.
 
-    With cards, a slot has one card and the cores of its node shared equally among the cards (at least ``slot_cpus``).
+    With cards, a slot has one card and the cores of its node shared equally among the cards (at least ``slot_cpus``, and within
+    ``cpus`` in all).
     Without, a slot has ``slot_cpus`` cores. A slot never spans nodes.
 
     Raises:
@@ -105,4 +106,7 @@ def _by_card(nodes: list[Node], resources: Resources, cards: int) -> Slots:
         )
     if isinstance(resources.gpus, int):
         count = min(count, resources.gpus)
+    if isinstance(resources.cpus, int):
+        count = min(count, resources.cpus)
+        threads = max(1, min(threads, resources.cpus // count))
     return Slots(count, threads, "cuda", 1, len(with_cards))

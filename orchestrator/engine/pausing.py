@@ -76,7 +76,7 @@ class Pausing:
         for level, rung in enumerate(group.rungs, start=group.first):
             ends_here = trial.allowed == rung.epoch
             if trial.epoch >= rung.epoch and trial.number not in rung.scores:
-                rung.arrive(trial.number, trial.scores.get(rung.epoch), trial.epoch_s)
+                rung.arrive(trial.number, trial.scores.get(rung.epoch), trial.macs)
             if trial.number in rung.scores:
                 rung.pause(trial.number, pauses=ends_here and trial.status == "paused")
             is_coming = trial.verdict is None and trial.epoch < rung.epoch and ends_here

@@ -6,7 +6,7 @@ not a verdict. The floor is learned: it is where at least three trials lie toget
 first objective. A trial on it is never ranked, and goes on unjudged from the lowest rung as long as that rung is
 *blind*: too few trials are above the floor to rank, or those that went on unjudged before have risen often enough.
 
-Ranks above the floor: with one objective by its score, and of equal scores the one whose epochs cost less goes first; with
+Ranks above the floor: with one objective by its score, and of equal scores the network with fewer MACs goes first; with
 several, by non-dominated front, then by crowding (``pareto.ranking``), which is not kept sorted but worked out after each
 arrival.
 
@@ -25,7 +25,7 @@ from orchestrator.engine.pareto import ranking
 TOUCHING = 0.01  # of the range of all scores: nearer to the lowest one than this is on the floor
 LUMP = 3  # trials that make a floor
 
-Key = tuple[float, float, int]  # (negated first score, cost of an epoch, number): the best sorts first
+Key = tuple[float, float, int]  # (negated first score, MACs, number): the best sorts first
 
 
 class Floor:
@@ -89,7 +89,7 @@ class Rung:
         self._ranked: tuple[tuple[int, float | None], list[int]] = ((0, None), [])
 
     def arrive(self, number: int, score: Vector | None, cost: float) -> None:
-        """A trial reached the rung; ``cost`` is that of an epoch of it in worker-seconds."""
+        """A trial reached the rung; ``cost`` orders equal scores, and must be the same in every run."""
         self.scores[number] = score
         self.arrivals.append(number)
         if score is not None:

@@ -52,7 +52,7 @@ class Stopping:
         """Take note of how a trial of the search stands now."""
         for rung in self._rungs.values():
             if trial.epoch >= rung.epoch and trial.number not in rung.scores:
-                rung.arrive(trial.number, trial.scores.get(rung.epoch), trial.epoch_s)
+                rung.arrive(trial.number, trial.scores.get(rung.epoch), trial.macs)
         seen, total, count = self._sums.get(trial.number, (0, 0.0, 0))
         for epoch in range(seen + 1, trial.epoch + 1):
             if (score := trial.scores.get(epoch)) is not None:

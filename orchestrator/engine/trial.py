@@ -108,9 +108,9 @@ class Trial:
         return self.scores.get(self.epoch)
 
     @property
-    def epoch_s(self) -> float:
-        """Worker-seconds of training that an epoch takes; 0 before the first."""
-        return self.trained_s / self.epoch if self.epoch else 0.0
+    def macs(self) -> float:
+        """Multiply-adds of its network, 0 where the gate knows none: a cost that is the same in every run."""
+        return self.profile.get("macs", 0.0)
 
     @property
     def is_repeat(self) -> bool:

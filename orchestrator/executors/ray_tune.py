@@ -170,12 +170,12 @@ class RayTuneExecutor:
         """
         if self._hub is not None:
             return
+        if self.cluster:
+            check_nodes(self.reach)
         _remove_abandoned()
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         self._lock = _locked(self._folder)
-        if self.cluster:
-            check_nodes(self.reach)
-        else:
+        if not self.cluster:
             self._start_ray()
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

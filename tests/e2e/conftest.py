@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
+            preexec_fn=_heed_interrupts,
         )
 
     def run(self, *arguments: str, exits: int = 0, timeout_s: float = 400) -> str:
@@ -151,6 +153,11 @@ def cli(inside: Workspace, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
         return code, out, err
 
     return call
+
+
+def _heed_interrupts() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _case(image: str) -> str:

@@ -19,6 +19,7 @@ CARDS = [Node("head", 0), Node("a", 16, 2), Node("b", 8, 4), Node("c", 32)]
         (CARDS, Resources(), Slots(6, 2, "cuda", 1, 2)),  # b has 2 cores a card, a could have 8
         (CARDS, Resources(gpus=3), Slots(3, 2, "cuda", 1, 2)),
         (CARDS, Resources(slot_cpus=4), Slots(4, 4, "cuda", 1, 2)),  # b has cores for two cards only
+        (CARDS, Resources(cpus=4), Slots(4, 1, "cuda", 1, 2)),
         (CARDS, Resources(gpus=0), Slots(56, 1, "cpu", 32, 3)),
     ],
 )

@@ -9,6 +9,7 @@ import yaml
 
 from tests.integration.infra.parity import REPOSITORY, Parity
 
+pytestmark = pytest.mark.slow
 ADDRESS = "http://127.0.0.1:8265"
 JOB = """
 import os, ray

@@ -29,13 +29,12 @@ from search_spaces.candidate import Candidate
 DICE_AND_SIZE = (Objective("dice"), Objective("parameters", "minimize"))
 
 
-def trial(number: int, *scores: float | Vector, allowed: int | None = None, epoch_s: float = 1.0) -> Trial:
+def trial(number: int, *scores: float | Vector, allowed: int | None = None, macs: float = 1.0) -> Trial:
     """A trial that pauses after these scores of epochs 1, 2, ..."""
     epoch = len(scores)
     return Trial(
         number=number, name="", candidate={}, digest=str(number), trace={}, seed=0, source="random", purpose="search",
-        max_epochs=9, profile={}, share=1.0, allowed=epoch if allowed is None else allowed, epoch=epoch,
-        trained_s=epoch_s * epoch,
+        max_epochs=9, profile={"macs": macs}, share=1.0, allowed=epoch if allowed is None else allowed, epoch=epoch,
         scores={i: s if isinstance(s, tuple) else (s,) for i, s in enumerate(scores, start=1)},
     )  # fmt: skip
 
@@ -87,8 +86,8 @@ def test_no_scheduler_judges_where_all_are_silent(toys: SimpleNamespace, kind: K
     assert all(t.epoch >= 3 for t in driver.engine.state.trials)
 
 
-def test_equal_scores_go_to_the_cheaper_trial_first() -> None:
-    table = [trial(0, 0.5, epoch_s=3.0), trial(1, 0.5, epoch_s=2.0), trial(2, 0.1)]
+def test_equal_scores_go_to_the_smaller_network_first() -> None:
+    table = [trial(0, 0.5, macs=3.0), trial(1, 0.5, macs=2.0), trial(2, 0.1)]
     assert paused("asha", table) == Promotion(1, 3, judged=True)
 
 
