@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -136,6 +137,13 @@ class RayCluster:
         ]
         command += ["-master.telemetry=false", "-s3.autoCreateBucket=false"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        # Its parts also talk through sockets in /tmp that are named by port, which servers on other private hosts share.
+        servers = ("master", "volume", "filer", "s3")
+        ports = free_ports(2 * len(servers))
+        for name, http, grpc in zip(servers, ports[: len(servers)], ports[len(servers) :], strict=True):
+            command.append(f"-{name}.port.grpc={grpc}")
+            if name != "s3":
+                command.append(f"-{name}.port={http}")
         self.host.start(command, self.base_env, cwd=place, log=self.folder / "weed.log")
 
     def start_mlflow(self) -> None:
@@ -251,6 +259,15 @@ class RayCluster:
         where = host or self.host
         process = where.start([*command, *more], {**self.node_env, **(env or {})}, log=log)
         assert process.wait(UP_S) == 0, log.read_text()[-3000:]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing on this machine listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def make_bucket(cluster: RayCluster) -> None:

