@@ -27,7 +27,6 @@ class SubmittedJob:
     """A job of ours on a cluster."""
 
     id: str
-    search: str
     status: str
     began: float
 
@@ -54,14 +53,6 @@ class Cluster:
             )
         self.address = f"{parts.scheme}://{parts.netloc}"
 
-    def is_open(self) -> bool:
-        """Whether the cluster lets anyone in, who may then run any code on it.
-
-        Raises:
-            PlaceError: Nothing answers.
-        """
-        return self._status("/api/version", token=None) == 200
-
     def enter(self, *, allow_open: bool) -> str:
         """Show the token; Ray's version on the cluster.
 
@@ -69,7 +60,12 @@ class Cluster:
             PlaceError: Nothing answers, no token or a wrong one, or an open cluster that is not allowed.
         """
         token = auth_token()
-        if self.is_open():
+        answer = self._status("/api/version", token=None)
+        if answer not in (200, 401, 403):
+            raise PlaceError(
+                f"{self.address}: what answers there ({answer}) is not Ray's dashboard, usually port 8265."
+            )
+        if answer == 200:
             if not allow_open:
                 raise PlaceError(
                     f"{self.address}: the cluster asks for no token, so anyone who reaches it may run code there; start it "
@@ -90,7 +86,7 @@ class Cluster:
 
     def nodes(self) -> tuple[Node, ...]:
         """Machines of the cluster that are alive."""
-        rows = self._get("/api/v0/nodes?detail=1")["data"]["result"]["result"]
+        rows = self._get("/api/v0/nodes?detail=1&limit=10000")["data"]["result"]["result"]
         return tuple(
             Node(
                 row["node_ip"],
@@ -105,7 +101,8 @@ class Cluster:
         """Run a command on the head in a copy of a folder; the job's id."""
         name = f"segsearch-{search or 'errand'}-{uuid.uuid4().hex[:8]}"
         return str(
-            self._client.submit_job(
+            self._call(
+                "submit_job",
                 entrypoint=command,
                 submission_id=name,
                 runtime_env={"working_dir": str(folder)},
@@ -116,19 +113,19 @@ class Cluster:
     def jobs(self, search: str) -> list[SubmittedJob]:
         """Jobs of a search, newest first."""
         found = [
-            SubmittedJob(job.submission_id, search, job.status.value, (job.start_time or 0) / 1000)
-            for job in self._client.list_jobs()
+            SubmittedJob(job.submission_id, job.status.value, (job.start_time or 0) / 1000)
+            for job in self._call("list_jobs")
             if job.submission_id and (job.metadata or {}).get(LABEL) == search
         ]
         return sorted(found, key=lambda job: -job.began)
 
     def status(self, job: str) -> str:
         """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
-        return str(self._client.get_job_status(job).value)
+        return str(self._call("get_job_status", job).value)
 
     def logs(self, job: str) -> str:
         """All that a job printed so far."""
-        return str(self._client.get_job_logs(job))
+        return str(self._call("get_job_logs", job))
 
     def wait(self, job: str, *, timeout_s: float) -> str:
         """Wait for the end of a job; all that it printed.
@@ -157,6 +154,16 @@ class Cluster:
             if over:
                 return
             time.sleep(poll_s)
+
+    def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """A call of Ray's own client, whose errors are of many kinds."""
+        try:
+            return getattr(self._client, method)(*arguments, **named)
+        except (RuntimeError, OSError) as error:  # an answer that is an error, and no answer
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise PlaceError(
+                f"{self.address}: {method} failed ({first}); does the cluster still run?"
+            ) from None
 
     def _get(self, path: str) -> Any:
         request = urllib.request.Request(self.address + path, headers=_headers(auth_token()))

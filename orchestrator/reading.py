@@ -53,9 +53,12 @@ def _rest(written: list[Event], state: State) -> str:
     """What a search is that no driver leads."""
     if is_over(written, state):
         return "finished"
-    last = next((event for event in reversed(written) if event.kind not in ("epoch", "leg_ended")), None)
-    paused = last is not None and last.kind == "noted" and last.body["kind"] == "pause"
-    return "paused" if paused else "interrupted"
+    for event in reversed(written):
+        if event.kind == "leading":
+            break
+        if event.kind == "noted" and event.body["kind"] == "pause":
+            return "paused"
+    return "interrupted"
 
 
 def is_over(written: list[Event], state: State) -> bool:
@@ -151,13 +154,17 @@ def extend(
 
     Raises:
         UnknownSearchError: No such search in the journal.
-        ExtensionError: It was ended for good, or nothing is added.
+        ExtensionError: It was ended for good, nothing is added, or ``wall`` is no time.
     """
     journal = Journal(journal_url(storage))
     state = state_of(journal.read(name))
     if state.stop_requested:
         raise ExtensionError(f"search {name!r} was ended for good by a user; begin a new one.")
-    more = {"trials": trials, "wall_s": duration_s(wall) if wall else 0.0, "worker_hours": worker_hours}
+    try:
+        wall_s = duration_s(wall) if wall else 0.0
+    except ValueError as error:
+        raise ExtensionError(f"wall: {error}") from None
+    more = {"trials": trials, "wall_s": wall_s, "worker_hours": worker_hours}
     if not any(value > 0 for value in more.values()) or min(more.values()) < 0:
         raise ExtensionError("nothing is added; give --trials, --wall or --worker-hours, each above 0.")
     journal.post(name, "extend", {**more, "by": _who()})

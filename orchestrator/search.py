@@ -24,7 +24,6 @@ from workers.checkpoint import delete_checkpoint
 from workers.contract import EpochResult, Leg
 from workers.export import versions
 
-STOP, PAUSE, CANCEL = "stop", "pause", "cancel"  # what may be asked of a search while it runs
 POLL_S = 0.5
 RENEW_S = 5.0
 
@@ -134,19 +133,19 @@ def _heed(session: Session) -> None:
         by = str(message.body.get("by", ""))
         match message.verb:
             case "pause":
-                drafts.append(events.noted(PAUSE, {"by": by}))
+                drafts.append(events.noted("pause", {"by": by}))
             case "extend":
                 drafts.append(events.extended(**message.body))
             case _:
                 drafts.append(events.stop_requested(by))
     session.record(drafts, answered=messages)
     verbs = {message.verb for message in messages}
-    if CANCEL in verbs:
+    if "cancel" in verbs:
         session.executor.close()
         session.running.clear()
         # What ran is lost, as with a driver that died.
         session.record([events.leading(Driver.current().to_json(), session.leadership.fence)])
-    elif PAUSE in verbs and not session.engine.state.stop_requested:
+    elif "pause" in verbs and not session.engine.state.stop_requested:
         session.pausing = True
         for trial in session.running:
             session.executor.stop(trial)

@@ -18,6 +18,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.job import load_job
 from orchestrator.journal import LEASE_S, Journal
 from orchestrator.places import DEFAULT_STORAGE, absolute, journal_url
+from orchestrator.yaml_document import DocumentError
 
 FINAL = (0, 2, 130)  # done, told that something is wrong, interrupted
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0)  # before each start that follows a driver which did nothing
@@ -102,8 +103,9 @@ class Supervisor:
             written = self.journal.read(self.search)
         except OrchestratorError:
             return _Progress(-1, False)
-        kinds = [event.kind for event in written]
-        return _Progress(len(kinds) - kinds.count("leading"), "finished" in kinds)
+        kinds = [event.kind for event in written if event.kind != "leading"]
+        ends = [kind for kind in kinds if kind in ("finished", "extended")]
+        return _Progress(len(kinds), ends[-1:] == ["finished"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,11 @@ def main(arguments: Sequence[str]) -> int:
     storage = _option(rest, "--storage")
     command = [sys.executable, "-m", "orchestrator.cli.main", verb, target, "--cluster", "auto", *rest]
     if verb == "run":
-        job = load_job(target)
+        try:
+            job = load_job(target)
+        except DocumentError as error:
+            print("\n".join(error.lines()), flush=True)
+            return 2
         target, storage = job.name, storage or job.storage
         command.append("--resume")
     journal = Journal(journal_url(absolute(storage or DEFAULT_STORAGE)))

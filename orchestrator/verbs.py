@@ -4,6 +4,7 @@ from orchestrator.verbs import run, leaderboard_rows, export_trial
 result = run("examples/hippocampus.yaml")
 """
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from orchestrator.places import DEFAULT_STORAGE, NO_RAW, journal_url
 from orchestrator.plan import Plan, make_plan
 from orchestrator.plugins import make_importable, plugin_digests
 from orchestrator.reading import ask, extend, leaderboard_rows, log_lines, result_of, searches, status
-from orchestrator.search import drive
+from orchestrator.search import SearchPaused, drive
 from orchestrator.slots import Node
 from orchestrator.winners import ask_retraining, export_place, export_row
 from workers.contract import JSON
@@ -121,7 +122,8 @@ def retrain(
     journal = Journal(journal_url(storage))
     with led(plan_of(journal, name, nodes=place.nodes()), journal, place) as session:
         trials = ask_retraining(session, Retrain(top=top, epochs=epochs, seeds=seeds))
-        drive(session)
+        with contextlib.suppress(SearchPaused):  # the rows say how far each trial came
+            drive(session)
         return [row for row in session.rows("retrain") if row.trial in trials]
 
 
@@ -168,8 +170,9 @@ def plan_of(journal: Journal, name: str, *, nodes: tuple[Node, ...] | None = Non
             f"search {name!r} began on data {opened.body['data_digest'][:12]}, but {plan.job.dataset} now holds "
             f"{plan.dataset.digest[:12]}; results on different data cannot stand in one search: begin a new one."
         )
+    present = plugin_digests(plan.job)
     for module, code in opened.body["protocol"].get("plugins", {}).items():
-        if plugin_digests(plan.job).get(module) != code:
+        if present.get(module) != code:
             raise JournalError(
                 f"search {name!r} began with other code in {module}; restore that code, or begin a new search."
             )

@@ -137,11 +137,13 @@ def conclude(session: Session) -> JSON:
     by_candidate: dict[str, list[Row]] = {}
     for row in _completed(session, "retrain"):
         by_candidate.setdefault(row.digest, []).append(row)
-    better = max if plan.settings.objectives[0].direction == "maximize" else min
-    chosen = better(
-        by_candidate.values(), key=lambda rows: float(np.mean([row.value or 0.0 for row in rows]))
-    )
-    winner = better(chosen, key=lambda row: row.value or 0.0)
+    first = plan.settings.objectives[0]
+
+    def quality(row: Row) -> float:
+        return -math.inf if row.value is None else first.score(row.value)
+
+    chosen = max(by_candidate.values(), key=lambda rows: float(np.mean([quality(row) for row in rows])))
+    winner = max(chosen, key=quality)
     split = "test" if "test" in plan.dataset.manifest.splits else "validation"
     scored = [Scored(row, score(session, row, split)) for row in chosen]
     best = next(item for item in scored if item.row.trial == winner.trial)

@@ -199,12 +199,7 @@ def extend(
         forward(command, address, allow_open=allow_open)
     from orchestrator import reading
 
-    try:
-        is_led = reading.extend(name, trials=trials, wall=wall, worker_hours=worker_hours, storage=storage)
-    except ValueError as error:
-        if wall is not None and "expected a time" in str(error):
-            raise typer.BadParameter(f"--wall: {error}") from None
-        raise
+    is_led = reading.extend(name, trials=trials, wall=wall, worker_hours=worker_hours, storage=storage)
     print(f"extended {name}." if is_led else f"extended {name}; 'segsearch resume {name}' goes on.")
 
 
