@@ -28,9 +28,10 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from orchestrator.engine import events
-from orchestrator.engine.engine import Engine, LegOrder, Start
+from orchestrator.engine.engine import Engine, Start
 from orchestrator.engine.events import Draft, Event
 from orchestrator.engine.objective import Objective
+from orchestrator.engine.order import LegOrder
 from orchestrator.engine.samplers.independent import Independent
 from orchestrator.engine.settings import EngineSettings, Kind, Scheduler
 from search_spaces.candidate import Candidate

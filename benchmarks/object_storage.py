@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from search_spaces.candidate import to_json
 from search_spaces.preset import load_preset
@@ -65,14 +66,20 @@ def object_store(folder: Path) -> Iterator[None]:
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            while True:
-                with contextlib.suppress(Exception):
-                    boto3.client("s3").create_bucket(Bucket=BUCKET)
-                    break
-                time.sleep(0.2)
+            make_bucket(server)
             yield
         finally:
             server.terminate()
+
+
+def make_bucket(server: "subprocess.Popen[bytes]") -> None:
+    """Wait for the server, and make the bucket."""
+    while server.poll() is None:
+        with contextlib.suppress(BotoCoreError, ClientError):  # it is not up yet
+            boto3.client("s3").create_bucket(Bucket=BUCKET)
+            return
+        time.sleep(0.2)
+    raise SystemExit(f"SeaweedFS ended with {server.returncode}")
 
 
 def train(dataset: str, storage: str, *, epochs: int, number: int) -> list[float]:

@@ -214,6 +214,8 @@ def mlflow_server(folder: Path) -> Iterator[str]:
                 ):
                     break
                 time.sleep(0.2)
+            if server.poll() is not None:
+                raise SystemExit(f"the MLflow server ended with {server.returncode}")
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()

@@ -31,6 +31,7 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ from orchestrator.engine.objective import Objective
 from orchestrator.engine.sampler import Sampler
 from orchestrator.engine.settings import EngineSettings, Kind, Scheduler
 from orchestrator.engine.study import optuna_parameters, suggest
-from orchestrator.playground import Played, Playground, Step, features, key_of
+from orchestrator.playground import Played, Playground, Step
 from orchestrator.simulate import budget, interval
 from orchestrator.table import Table, Training, load_table
 from search_spaces.candidate import Candidate
@@ -172,14 +173,10 @@ class _RaySearch:
 
     def _nearest(self, candidate: Candidate) -> int:
         playground = self.field.playground
-        trace = encode(self.field.space, candidate)
         left = [index for index in range(len(playground.candidates)) if index not in self.tried]
-        index = playground.places.get(key_of(trace))
-        if index in left:
-            return index
-        self.moved += 1
-        distances = np.abs(playground.features[left] - features(playground.encoding, [trace])).sum(axis=1)
-        return left[int(distances.argmin())]
+        index, moved = playground.nearest(encode(self.field.space, candidate), left)
+        self.moved += moved
+        return index
 
     def _ends(self, one: _Running, epoch: int, value: float) -> bool:
         """What Ray decides about an epoch; an ended trial is told to Optuna as complete with its last value."""
@@ -273,8 +270,8 @@ def main() -> None:
             values = "  ".join(f"{at['median']:.4f} [{at['low']:.3f}, {at['high']:.3f}]" for at in row)
             print(f"  {name:<27} {values}")
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:  # noqa: PTH123 - a path as typed
-            json.dump({"head": head, "ratios": lines, "budgets": budgets}, file, indent=1)
+        text = json.dumps({"head": head, "ratios": lines, "budgets": budgets}, indent=1)
+        Path(options.json).write_text(text, encoding="utf-8")
 
 
 def _all(play: Play, seeds: Sequence[int]) -> list[Played]:

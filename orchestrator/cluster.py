@@ -31,6 +31,10 @@ class SubmittedJob:
     began: float
 
 
+class NoAnswerError(PlaceError):
+    """The head ran a command, which printed no answer."""
+
+
 class Cluster:
     """Talks to the dashboard of a cluster.
 
@@ -141,6 +145,19 @@ class Cluster:
                 )
             time.sleep(POLL_S)
         return self.logs(job)
+
+    def answer(self, command: str, folder: Path, *, mark: str, timeout_s: float) -> Any:
+        """Run a command on the head and read the JSON that it prints on one line after a mark.
+
+        Raises:
+            NoAnswerError: It printed none; the message is the last that it printed.
+            PlaceError: It does not end in time.
+        """
+        lines = self.wait(self.submit(command, folder), timeout_s=timeout_s).strip().splitlines()
+        for line in lines:
+            if line.startswith(mark):
+                return json.loads(line.removeprefix(mark))
+        raise NoAnswerError(lines[-1] if lines else "nothing was printed")
 
     def follow(self, job: str, *, poll_s: float = 1.0) -> Iterator[str]:
         """What a job prints, as it comes, until it ends."""

@@ -126,24 +126,23 @@ def _executor(plan: Plan, place: Place) -> Iterator[Executor]:
     from orchestrator.executors.ray_fleet import Reach
     from orchestrator.executors.ray_tune import RayTuneExecutor
 
-    mark = None if place.cluster is None else leave_mark(plan.storage)
-    slots = plan.slots
-    reach = None if mark is None else Reach(plan.view, plan.storage, mark, code_of_this_process())
+    slots, reach = plan.slots, None
+    if place.cluster is not None:
+        reach = Reach(plan.view, plan.storage, leave_mark(plan.storage), code_of_this_process())
     ray = RayTuneExecutor(
         slots=slots.count,
         slot_cpus=slots.threads,
         slot_gpus=int(slots.device == "cuda"),
-        cluster=place.cluster is not None,
         reach=reach,
     )
     try:
-        if mark is not None:
+        if reach is not None:
             ray.open()  # before anything is written: a node may not reach what it needs
         yield ray
     finally:
         ray.close()
-        if mark is not None:
-            remove_marks(plan.storage, mark)
+        if reach is not None:
+            remove_marks(reach.storage, reach.mark)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from orchestrator.engine.encoding import Array, Encoding, encoding_of
-from orchestrator.engine.engine import Engine, Finished, LegOrder, Start, Wait
+from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.events import Draft, Event, leading, opened
 from orchestrator.engine.sampler import History, Sampler
 from orchestrator.engine.samplers.sobol import QuasiRandom
@@ -130,6 +130,14 @@ class Playground:
         told = replace(settings, sampler=sampler, trials=trials, gate=known, slots=workers)
         return _Run(self, told, moves).run()
 
+    def nearest(self, trace: Trace, left: Sequence[int]) -> tuple[int, bool]:
+        """Of the candidates at these places the one that a trace is, or is nearest to, and whether it is another."""
+        index = self.places.get(key_of(trace))
+        if index is not None and index in left:
+            return index, False
+        distances = np.abs(self.features[left] - features(self.encoding, [trace])).sum(axis=1)
+        return left[int(distances.argmin())], True
+
     def recording(self, trial: Trial) -> tuple[Recording, bool]:
         """The curve of a trial and whether it is predicted; of several recorded seeds each stands for some seeds."""
         trainings = self.table.by_digest.get(trial.digest)
@@ -175,13 +183,9 @@ class Recorded(Sampler):
         candidate = self.inner.propose(space, history, seed=seed)
         if isinstance(self.inner, QuasiRandom) or candidate == sample(space, random.Random(seed)):
             return place.candidates[left[seed % len(left)]]
-        wanted = encode(space, candidate)
-        index = place.places.get(key_of(wanted))
-        if index is not None and index not in tried:
-            return place.candidates[index]
-        self.moves.count += 1
-        distances = np.abs(place.features[left] - features(place.encoding, [wanted])).sum(axis=1)
-        return place.candidates[left[int(distances.argmin())]]
+        index, moved = place.nearest(encode(space, candidate), left)
+        self.moves.count += moved
+        return place.candidates[index]
 
 
 class _Run:
@@ -204,7 +208,7 @@ class _Run:
             self._write(answer.drafts)
             match answer.step:
                 case Start(order):
-                    place.start(_leg(order))
+                    place.start(order.to_leg(search="simulated", data=VIEW, storage=""))
                     continue
                 case Finished(reason):
                     return self._played(reason)
@@ -259,7 +263,7 @@ class _Forest:
     """Predicts the curve and the seconds of a candidate from those of a table: a forest, so never beyond what it saw."""
 
     def __init__(self, playground: Playground) -> None:
-        from sklearn.ensemble import ExtraTreesRegressor  # type: ignore[import-untyped]
+        from sklearn.ensemble import ExtraTreesRegressor
 
         self.encoding = playground.encoding
         whole = [t for t in playground.table.trainings if t.status == "completed"]
@@ -322,20 +326,3 @@ def features(encoding: Encoding, traces: Sequence[Trace]) -> Array:
 def key_of(trace: Trace) -> Key:
     """A trace as something to look up; equal traces name their decisions in the same order."""
     return tuple(trace.items())
-
-
-def _leg(order: LegOrder) -> Leg:
-    return Leg(
-        search="simulated",
-        trial=order.trial,
-        fence=order.fence,
-        candidate=order.candidate,
-        seed=order.seed,
-        first_epoch=order.first_epoch,
-        last_epoch=order.last_epoch,
-        max_epochs=order.max_epochs,
-        checkpoint=order.checkpoint,
-        data=VIEW,
-        storage="",
-        threads=round(order.share),
-    )

@@ -3,20 +3,17 @@
 import importlib.metadata
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from orchestrator.cluster import Cluster
+from orchestrator.cluster import Cluster, NoAnswerError
 from orchestrator.errors import PlaceError
 from orchestrator.job import Job
-from orchestrator.parcel import make_parcel
-from orchestrator.places import absolute
 from orchestrator.probe import MARK
-from orchestrator.slots import ResourceError, Slots, divide
+from orchestrator.slots import Node, ResourceError, divide
 
 PROBE_S = 60.0
 
@@ -36,12 +33,10 @@ class Preflight:
 
     Attributes:
         findings: In the order in which they were looked at.
-        slots: What trials would run in.
         facts: What the head said.
     """
 
     findings: list[Finding] = field(default_factory=list)
-    slots: Slots | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     def add(self, what: str, error: str, good: str, *, warning: bool = False) -> None:
@@ -69,21 +64,21 @@ class Preflight:
 
 def look(
     cluster: Cluster,
+    parcel: Path,
     *,
     job: Job | None = None,
     search: str | None = None,
     storage: str | None = None,
-    modules: Mapping[str, Path] | None = None,
     allow_open: bool = False,
 ) -> Preflight:
     """Look at a cluster, and at what a job needs there.
 
     Args:
         cluster: Where the job shall run.
-        job: What shall run; None looks at the cluster alone.
-        search: A search that shall be resumed there.
-        storage: Storage of the search; the job's by default.
-        modules: The user's own modules that would travel.
+        parcel: The code that would travel.
+        job: What shall run, with absolute places; None looks at the cluster alone.
+        search: Without a job: a search that shall be resumed there.
+        storage: Without a job: an absolute path or ``s3://`` location.
         allow_open: Accept a cluster that asks for no token.
 
     Raises:
@@ -92,47 +87,41 @@ def look(
     found = Preflight()
     version = cluster.enter(allow_open=allow_open)
     found.add("cluster", "", f"{cluster.address}, Ray {version}")
-    wanted = _requirements()
-    ours = next(Requirement(text) for text in wanted if text.startswith("ray"))
+    requirements = _requirements()
+    ours = next(Requirement(text) for text in requirements if text.startswith("ray"))
     fault = f"Ray {version} runs there, this version of segsearch needs {ours.specifier}; use the images of infra/."
     found.add("Ray", "" if ours.specifier.contains(version, prereleases=True) else fault, version)
     nodes = cluster.nodes()
-    if job is not None:
-        try:
-            found.slots = divide(nodes, job.resources)
-            found.add("resources", "", _shown(found.slots))
-        except ResourceError as error:
-            found.add("resources", f"resources.{error.key}: {error}", "")
     able = sum(node.cpus > 0 for node in nodes)
-    _ask_head(cluster, found, job, search, storage, modules or {}, wanted, able)
+    asked: dict[str, Any] = {
+        "requirements": requirements,
+        "nodes": able,
+        "search": search,
+        "storage": storage,
+    }
+    if job is not None:
+        found.add("resources", *resources(nodes, job))
+        asked |= {"search": job.name, "storage": job.storage, "dataset": job.dataset, "raw": job.raw}
+    command = f"python3 -m orchestrator.probe {shlex.quote(json.dumps(asked))}"
+    try:
+        found.facts = cluster.answer(command, parcel, mark=MARK, timeout_s=PROBE_S)
+    except NoAnswerError as error:
+        found.add(
+            "head", f"python3 on the head cannot run segsearch ({error}); use the images of infra/.", ""
+        )
+    else:
+        judge(found, found.facts, job)
     return found
 
 
-def _ask_head(
-    cluster: Cluster,
-    found: Preflight,
-    job: Job | None,
-    search: str | None,
-    storage: str | None,
-    modules: Mapping[str, Path],
-    requirements: list[str],
-    nodes: int,
-) -> None:
-    asked: dict[str, Any] = {"requirements": requirements, "nodes": nodes}
-    asked |= {"search": search, "storage": absolute(storage) if storage else None}
-    if job is not None:
-        asked |= {"search": job.name, "storage": absolute(job.storage), "dataset": absolute(job.dataset)}
-        asked["raw"] = None if job.raw is None else absolute(job.raw)
-    with make_parcel(modules) as folder:
-        command = f"python3 -m orchestrator.probe {shlex.quote(json.dumps(asked))}"
-        text = cluster.wait(cluster.submit(command, folder), timeout_s=PROBE_S)
-    line = next((line for line in text.splitlines() if line.startswith(MARK)), None)
-    if line is None:
-        last = (text.strip().splitlines() or ["nothing was printed"])[-1]
-        found.add("head", f"python3 on the head cannot run segsearch ({last}); use the images of infra/.", "")
-        return
-    facts = found.facts = json.loads(line.removeprefix(MARK))
-    judge(found, facts, job)
+def resources(nodes: tuple[Node, ...], job: Job) -> tuple[str, str]:
+    """What is wrong with a job's resources on these nodes, and what trials would run in."""
+    try:
+        slots = divide(nodes, job.resources)
+    except ResourceError as error:
+        return f"resources.{error.key}: {error}", ""
+    card = " and a GPU" if slots.device == "cuda" else ""
+    return "", f"{slots.count} slots of {slots.threads} core(s){card} on {slots.nodes} node(s)"
 
 
 def judge(found: Preflight, facts: dict[str, Any], job: Job | None) -> None:
@@ -170,8 +159,3 @@ def _requirements() -> list[str]:
     """What the code imports at run time, as pip would ask for it."""
     texts = importlib.metadata.requires("segsearch") or []
     return [text for text in texts if "extra ==" not in text]
-
-
-def _shown(slots: Slots) -> str:
-    card = " and a GPU" if slots.device == "cuda" else ""
-    return f"{slots.count} slots of {slots.threads} core(s){card} on {slots.nodes} node(s)"

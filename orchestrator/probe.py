@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 MARK = "SEGSEARCH-PROBE "
@@ -25,14 +26,16 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     facts["missing"] = _missing(asked["requirements"])
     if sys.version_info < OLDEST or facts["missing"]:
         return facts
+    from orchestrator.places import TRACKING_VARIABLE
+
     facts["journal"] = _journal(asked)
     if asked.get("storage"):
         facts["storage"] = _storage(asked["storage"])
     if asked.get("dataset"):
         facts["dataset"] = _dataset(asked["dataset"])
     if asked.get("raw"):
-        facts["raw"] = os.path.isdir(asked["raw"])  # noqa: PTH112  # also where pathlib could not be trusted
-    facts["mlflow"] = _mlflow()
+        facts["raw"] = Path(asked["raw"]).is_dir()
+    facts["mlflow"], facts["tracked"] = _mlflow(), bool(os.environ.get(TRACKING_VARIABLE))
     return facts
 
 
@@ -135,7 +138,6 @@ def _mlflow() -> str:
 
 def _mlflow_login() -> tuple[str, str]:
     import configparser
-    from pathlib import Path
 
     user, password = (
         os.environ.get("MLFLOW_TRACKING_USERNAME", ""),

@@ -37,7 +37,7 @@ def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
     best = next((row for row in rows if row.value is not None), None)
     return {
         "name": name,
-        "state": "running" if driver else _rest(written, state),
+        "state": "running" if driver else resting(written, state),
         "driver": None if driver is None else f"process {driver.pid} on {driver.host}",
         "trials": len(rows),
         "ended": sum(state.trials[row.trial].verdict is not None for row in rows),
@@ -49,8 +49,8 @@ def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
     }
 
 
-def _rest(written: list[Event], state: State) -> str:
-    """What a search is that no driver leads."""
+def resting(written: list[Event], state: State) -> str:
+    """What a search is that no driver leads: ``finished``, ``paused`` by a user, or ``interrupted``."""
     if is_over(written, state):
         return "finished"
     for event in reversed(written):

@@ -1,19 +1,18 @@
 """Verbs on a cluster from another machine: submit a job, resume a search, ask about it, read its logs."""
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.cluster import OVER, Cluster, SubmittedJob
+from orchestrator.cluster import OVER, Cluster, NoAnswerError, SubmittedJob
 from orchestrator.errand import MARK
 from orchestrator.errors import PlaceError, SearchExistsError, UnknownSearchError
 from orchestrator.job import Job, JobError, job_from_json, load_job_document
 from orchestrator.parcel import JOB, make_parcel
 from orchestrator.places import NO_RAW, absolute
 from orchestrator.plugins import PluginError, load_plugin, make_importable, module_names, plugin_files
-from orchestrator.preflight import Preflight, look
+from orchestrator.preflight import Preflight, look, resources
 from orchestrator.yaml_document import Document
 from workers.data.dataset import split_location
 from workers.store import open_store
@@ -55,22 +54,19 @@ def submit(
     """
     job, modules = _prepare(job_file, dataset=dataset, storage=storage)
     cluster = Cluster(address)
-    found = look(cluster, job=job, modules=modules, allow_open=allow_open)
-    found.require()
-    _refuse_second(cluster, job.name)
-    if "job" in found.facts["journal"]:
-        leader = found.facts["journal"]["leader"]
-        state = (
-            f"is led by {leader}"
-            if leader
-            else f"exists; 'segsearch resume {job.name} --address {address}' goes on"
-        )
-        raise SearchExistsError(f"search {job.name!r} {state}. Or give the new one another name.")
-    options = ["--dataset", job.dataset, "--storage", job.storage]
-    if job.raw is not None:
-        options += ["--raw", job.raw if found.facts["raw"] else NO_RAW]
-    with make_parcel(modules, Path(job_file)) as folder:
-        return _hand_over(cluster, folder, job.name, ["run", JOB, *options], found)
+    with make_parcel(modules, Path(job_file)) as parcel:
+        found = look(cluster, parcel, job=job, allow_open=allow_open)
+        found.require()
+        _refuse_second(cluster, job.name)
+        if "job" in found.facts["journal"]:
+            leader = found.facts["journal"]["leader"]
+            goes_on = f"exists; 'segsearch resume {job.name} --address {address}' goes on"
+            state = f"is led by {leader}" if leader else goes_on
+            raise SearchExistsError(f"search {job.name!r} {state}. Or give the new one another name.")
+        options = ["--dataset", job.dataset, "--storage", job.storage]
+        if job.raw is not None:
+            options += ["--raw", job.raw if found.facts["raw"] else NO_RAW]
+        return _hand_over(cluster, parcel, job.name, ["run", JOB, *options], found)
 
 
 def examine(
@@ -89,9 +85,11 @@ def examine(
     """
     cluster = Cluster(address)
     if job_file is None:
-        return look(cluster, storage=storage, allow_open=allow_open)
+        with make_parcel({}) as parcel:
+            return look(cluster, parcel, storage=storage and absolute(storage), allow_open=allow_open)
     job, modules = _prepare(job_file, dataset=dataset, storage=storage)
-    return look(cluster, job=job, modules=modules, allow_open=allow_open)
+    with make_parcel(modules, job_file) as parcel:
+        return look(cluster, parcel, job=job, allow_open=allow_open)
 
 
 def exit_code(name: str, address: str) -> int:
@@ -108,7 +106,10 @@ def resume(name: str, address: str, *, storage: str | None = None, allow_open: b
         PlaceError: The cluster cannot run it.
     """
     cluster = Cluster(address)
-    found = look(cluster, search=name, storage=storage, allow_open=allow_open)
+    with make_parcel({}) as parcel:
+        found = look(
+            cluster, parcel, search=name, storage=storage and absolute(storage), allow_open=allow_open
+        )
     found.require()
     stored = found.facts["journal"].get("job")
     if stored is None:
@@ -118,10 +119,12 @@ def resume(name: str, address: str, *, storage: str | None = None, allow_open: b
     job = job_from_json(stored)
     make_importable(Path())
     modules = plugin_files(module_names(job))
+    found.add("resources", *resources(cluster.nodes(), job))
+    found.require()
     _refuse_second(cluster, name)
-    options = ["--storage", absolute(storage)] if storage else ["--storage", job.storage]
-    with make_parcel(modules) as folder:
-        return _hand_over(cluster, folder, name, ["resume", name, *options], found)
+    place = absolute(storage) if storage else job.storage
+    with make_parcel(modules) as parcel:
+        return _hand_over(cluster, parcel, name, ["resume", name, "--storage", place], found)
 
 
 def ask(arguments: Sequence[str], address: str, *, allow_open: bool = False) -> tuple[int, str, str]:
@@ -132,16 +135,14 @@ def ask(arguments: Sequence[str], address: str, *, allow_open: bool = False) -> 
     """
     cluster = Cluster(address)
     cluster.enter(allow_open=allow_open)
-    with make_parcel({}) as folder:
+    with make_parcel({}) as parcel:
         command = f"python3 -m orchestrator.errand {shlex.join(arguments)}"
-        text = cluster.wait(cluster.submit(command, folder), timeout_s=ERRAND_S)
-    line = next((line for line in text.splitlines() if line.startswith(MARK)), None)
-    if line is None:
-        last = (text.strip().splitlines() or ["nothing"])[-1]
-        raise PlaceError(
-            f"{address}: the head answered {last!r}; 'segsearch doctor --address {address}' looks closer."
-        )
-    answer = json.loads(line.removeprefix(MARK))
+        try:
+            answer = cluster.answer(command, parcel, mark=MARK, timeout_s=ERRAND_S)
+        except NoAnswerError as error:
+            raise PlaceError(
+                f"{address}: the head says {str(error)!r}; 'segsearch doctor --address {address}' looks closer."
+            ) from None
     return int(answer["code"]), str(answer["out"]), str(answer["err"])
 
 
@@ -213,10 +214,10 @@ def _check_plugins(job: Job, document: Document) -> None:
 
 
 def _hand_over(
-    cluster: Cluster, folder: Path, name: str, arguments: list[str], found: Preflight
+    cluster: Cluster, parcel: Path, name: str, arguments: list[str], found: Preflight
 ) -> Submission:
-    if "is not set" in found.facts["mlflow"]:
+    if not found.facts["tracked"]:
         arguments = [*arguments, "--no-tracking"]
     command = f"python3 -m orchestrator.supervisor {shlex.join(arguments)}"
-    job = cluster.submit(command, folder, search=name)
+    job = cluster.submit(command, parcel, search=name)
     return Submission(name, job, cluster.address, tuple(found.warnings))

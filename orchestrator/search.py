@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 from orchestrator.driver import Driver
 from orchestrator.engine import events
-from orchestrator.engine.engine import Engine, Finished, LegOrder, Start, Wait
+from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.events import Draft, Event, Purpose
 from orchestrator.engine.leaderboard import Row, leaderboard
+from orchestrator.engine.order import LegOrder
 from orchestrator.executor import Executor, Result
 from orchestrator.journal import Journal, Leadership, Message
 from orchestrator.plan import Plan
@@ -185,19 +186,11 @@ def _take(session: Session, result: Result) -> None:
 
 def leg_of(order: LegOrder, plan: Plan) -> Leg:
     """The order of a leg as the worker needs it."""
-    return Leg(
+    return order.to_leg(
         search=plan.job.name,
-        trial=order.trial,
-        fence=order.fence,
-        candidate=order.candidate,
-        seed=order.seed,
-        first_epoch=order.first_epoch,
-        last_epoch=order.last_epoch,
-        max_epochs=order.max_epochs,
-        checkpoint=order.checkpoint,
         data=plan.view,
         storage=plan.storage,
-        threads=round(order.share * plan.slots.threads),
+        slot_threads=plan.slots.threads,
         device=plan.slots.device,
         loader_workers=plan.job.data.loader_workers,
         plugins=tuple(plan.job.plugins),

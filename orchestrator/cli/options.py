@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+
+from orchestrator.places import absolute
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
@@ -29,11 +31,16 @@ JobStorage = Annotated[
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Do not publish to MLflow.")]
 
 
-def forward(arguments: list[str], address: str, *, allow_open: bool) -> NoReturn:
-    """Let the head of a cluster run a command, print what it says, and end with its exit code."""
+def forward(
+    arguments: list[str], address: str | None, *, storage: str, allow_open: bool, as_json: bool = False
+) -> None:
+    """Let the head of a cluster run a command, print what it says, and end with its exit code; nothing without an address."""
+    if address is None:
+        return
     from orchestrator import remote
 
-    code, out, err = remote.ask(arguments, address, allow_open=allow_open)
+    command = [*arguments, "--storage", absolute(storage), *(["--json"] if as_json else [])]
+    code, out, err = remote.ask(command, address, allow_open=allow_open)
     print(out, end="")
     print(err, end="", file=sys.stderr)
     raise typer.Exit(code)

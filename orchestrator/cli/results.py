@@ -8,7 +8,7 @@ import typer
 
 from orchestrator.cli.options import Address, AllowOpen, AsJson, Search, Storage, forward
 from orchestrator.cli.output import console, print_json, print_table
-from orchestrator.places import DEFAULT_STORAGE, absolute, tracking_uri
+from orchestrator.places import DEFAULT_STORAGE, tracking_uri
 
 Export = Annotated[str, typer.Argument(help="An export: a folder or s3://…", show_default=False)]
 
@@ -31,9 +31,8 @@ def leaderboard(
 
     Example: segsearch leaderboard hippocampus --top 10
     """
-    if address is not None:
-        command = ["leaderboard", name, "--top", str(top), "--storage", absolute(storage)]
-        forward([*command, *(["--json"] if as_json else [])], address, allow_open=allow_open)
+    command = ["leaderboard", name, "--top", str(top)]
+    forward(command, address, storage=storage, allow_open=allow_open, as_json=as_json)
     from orchestrator import reading
 
     rows = reading.leaderboard_rows(name, storage=storage)
@@ -58,9 +57,8 @@ def audit(
 
     Example: segsearch audit hippocampus
     """
-    if address is not None:
-        command = ["audit", name, "--files" if files else "--no-files", "--storage", absolute(storage)]
-        forward([*command, *(["--json"] if as_json else [])], address, allow_open=allow_open)
+    command = ["audit", name, "--files" if files else "--no-files"]
+    forward(command, address, storage=storage, allow_open=allow_open, as_json=as_json)
     from orchestrator.audit import faults
     from orchestrator.journal import Journal
     from orchestrator.places import journal_url

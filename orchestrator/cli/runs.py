@@ -23,7 +23,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.output import console, print_json, print_table
 from orchestrator.cli.results import print_result
-from orchestrator.places import DEFAULT_STORAGE, absolute
+from orchestrator.places import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from orchestrator.progress import ProgressView
@@ -193,10 +193,8 @@ def extend(
 
     Example: segsearch extend hippocampus --trials 200 --wall 2h
     """
-    if address is not None:
-        command = ["extend", name, "--trials", str(trials), "--worker-hours", str(worker_hours)]
-        command += ["--storage", absolute(storage), *(["--wall", wall] if wall else [])]
-        forward(command, address, allow_open=allow_open)
+    more = ["--trials", str(trials), "--worker-hours", str(worker_hours), *(["--wall", wall] if wall else [])]
+    forward(["extend", name, *more], address, storage=storage, allow_open=allow_open)
     from orchestrator import reading
 
     is_led = reading.extend(name, trials=trials, wall=wall, worker_hours=worker_hours, storage=storage)
@@ -206,8 +204,7 @@ def extend(
 def _ask(
     name: str, verb: Literal["stop", "pause", "cancel"], storage: str, address: str | None, allow_open: bool
 ) -> None:
-    if address is not None:
-        forward([verb, name, "--storage", absolute(storage)], address, allow_open=allow_open)
+    forward([verb, name], address, storage=storage, allow_open=allow_open)
     from orchestrator import reading
 
     if reading.ask(name, verb, storage=storage):
@@ -229,9 +226,7 @@ def list_searches(
 
     Example: segsearch list
     """
-    if address is not None:
-        command = ["list", "--storage", absolute(storage), *(["--json"] if as_json else [])]
-        forward(command, address, allow_open=allow_open)
+    forward(["list"], address, storage=storage, allow_open=allow_open, as_json=as_json)
     from orchestrator import reading
 
     rows = reading.searches(storage=storage)
@@ -253,9 +248,7 @@ def status(
 
     Example: segsearch status hippocampus
     """
-    if address is not None:
-        command = ["status", name, "--storage", absolute(storage), *(["--json"] if as_json else [])]
-        forward(command, address, allow_open=allow_open)
+    forward(["status", name], address, storage=storage, allow_open=allow_open, as_json=as_json)
     from orchestrator import reading
 
     facts = reading.status(name, storage=storage)

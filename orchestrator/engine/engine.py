@@ -17,6 +17,7 @@ from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Event, Finish, Purpose, Verdict
 from orchestrator.engine.history import Memory
 from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.order import LegOrder
 from orchestrator.engine.pausing import Pausing
 from orchestrator.engine.proposal import derived_seed, exhaustion, is_exhausted, propose
 from orchestrator.engine.schedule import Schedule
@@ -29,26 +30,6 @@ from search_spaces.errors import SpaceError
 from workers.contract import JSON, EpochResult, LegResult
 
 MEMORY_RETRIES = 1
-
-
-@dataclass(frozen=True, slots=True)
-class LegOrder:
-    """A leg to hand to an executor; the driver adds data, storage, threads and device.
-
-    Attributes:
-        share: Slots that the leg takes.
-    """
-
-    trial: int
-    fence: int
-    candidate: JSON
-    seed: int
-    first_epoch: int
-    last_epoch: int
-    max_epochs: int
-    checkpoint: str | None
-    share: float
-    purpose: Purpose
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ Deviations: a parameter's name carries the digest of its domain, as the domain a
 
 import functools
 import json
+import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from typing import Any, TypeVar, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -27,7 +30,7 @@ from orchestrator.engine.encoding import Encoding, encoding_of
 from orchestrator.engine.sampler import History, Observation
 from search_spaces.candidate import Candidate
 from search_spaces.domain import Choice, Domain, Integer, Real, quantise
-from search_spaces.space import Space, Trace, domains_of, trace_of
+from search_spaces.space import Space, Trace, domains_of, sample, trace_of
 
 T = TypeVar("T")
 Parameters = tuple[Mapping[str, Any], Mapping[str, BaseDistribution]]
@@ -88,6 +91,36 @@ def ask_encoded(
         else:
             point.append(trial.suggest_float(path, 0.0, 1.0))
     return encoding.candidate(point)
+
+
+def ask_generation(
+    space: Space, history: History, make: Callable[..., BaseSampler], *, population: int, seed: int
+) -> Candidate:
+    """What a genetic sampler of Optuna suggests, at the highest rung that has a full generation; before, a random candidate.
+
+    A generation is the next ``population`` trials that reached the rung, in order of proposal, so it follows from the history
+    alone and no slot waits for the last of a generation.
+
+    Args:
+        space: What may be chosen.
+        history: Proposals so far.
+        make: The sampler's class.
+        population: Trials of a generation.
+        seed: Of the proposal.
+    """
+    rung = highest_rung(history, population)
+    if rung is None:
+        return sample(space, random.Random(seed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # of a sampler that a user chose by its name
+        sampler = make(population_size=population, seed=seed % 2**32)
+    return ask_encoded(
+        space,
+        history,
+        sampler=sampler,
+        shown=Shown(rung),
+        attributes=lambda place: {f"{type(sampler).__name__}:generation": place // population},
+    )
 
 
 def suggest(space: Space, trial: optuna.Trial) -> Candidate:

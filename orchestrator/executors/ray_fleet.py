@@ -46,7 +46,7 @@ def run_fleet(hub: Any, run_leg: str, folder: Path, reach: Reach | None) -> None
             super().__init__(metric="none", mode="max")
 
         def suggest(self, trial_id: str) -> Any:
-            resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray annotates a part of itself
             shape = ray.get(hub.wanted.remote(resources.get("CPU", 0), resources.get("GPU", 0)))
             if shape is True:
                 return Searcher.FINISHED

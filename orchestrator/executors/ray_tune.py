@@ -62,7 +62,7 @@ def join(address: str) -> tuple[Node, ...]:
     Raises:
         ExecutorError: It does not answer.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in TUNE_SETTINGS.items()})
+    _set_defaults(TUNE_SETTINGS)
     import ray
 
     if not ray.is_initialized():
@@ -84,8 +84,8 @@ class RayTuneExecutor:
         slots: How many legs of one slot run side by side.
         slot_cpus: Cores of a slot.
         slot_gpus: Cards of a slot, 0 or 1.
-        cluster: Whether this process has joined a cluster (``join``); else a Ray of its own is started on loopback.
-        reach: What the nodes of a cluster must reach before the first leg.
+        reach: What the nodes of the cluster must reach that this process has joined (``join``); None starts a Ray of its
+            own on loopback.
         run_leg: ``module:function`` that every slot imports.
     """
 
@@ -95,12 +95,11 @@ class RayTuneExecutor:
         slots: int,
         slot_cpus: int = 1,
         slot_gpus: int = 0,
-        cluster: bool = False,
         reach: Reach | None = None,
         run_leg: str = RUN_LEG,
     ) -> None:
         self.slots, self.slot_cpus, self.slot_gpus = slots, slot_cpus, slot_gpus
-        self.cluster, self.reach, self.run_leg = cluster, reach, run_leg
+        self.reach, self.run_leg = reach, run_leg
         self._busy: dict[int, int] = {}
         self._hub: Any = None
         self._fleet: threading.Thread | None = None
@@ -170,12 +169,12 @@ class RayTuneExecutor:
         """
         if self._hub is not None:
             return
-        if self.cluster:
+        if self.reach is not None:
             check_nodes(self.reach)
         _remove_abandoned()
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         self._lock = _locked(self._folder)
-        if not self.cluster:
+        if self.reach is None:
             self._start_ray()
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -187,8 +186,7 @@ class RayTuneExecutor:
         self._fleet.start()
 
     def _start_ray(self) -> None:
-        for name, value in {**LOCAL_SETTINGS, **TUNE_SETTINGS}.items():
-            os.environ.setdefault(name, value)
+        _set_defaults(LOCAL_SETTINGS | TUNE_SETTINGS)
         if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # a token for this process and its children only
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         import ray
@@ -231,14 +229,12 @@ class RayTuneExecutor:
             raise ExecutorError(f"the Ray cluster does not answer: {error}") from error
 
 
-def check_nodes(reach: Reach | None) -> None:
+def check_nodes(reach: Reach) -> None:
     """Let every node that can run slots show that it reaches what legs need.
 
     Raises:
         PlaceError: Some do not, each with its reason.
     """
-    if reach is None:
-        return
     import ray
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -261,10 +257,15 @@ def check_nodes(reach: Reach | None) -> None:
         raise PlaceError("\n  - ".join(["the cluster cannot run this job, nothing was started:", *faults]))
 
 
+def _set_defaults(settings: dict[str, str]) -> None:
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
 def _alive() -> list[dict[str, Any]]:
     import ray
 
-    return [found for found in ray.nodes() if found["Alive"]]  # type: ignore[no-untyped-call]
+    return [found for found in ray.nodes() if found["Alive"]]  # type: ignore[no-untyped-call]  # Ray annotates a part of itself
 
 
 def _node(found: dict[str, Any]) -> Node:

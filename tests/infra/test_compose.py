@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from compose_spec import PyCompose
 
+from tests.infra.broken import set_at
 from tests.infra.compose_file import COMPOSE, GPU_OVERRIDE, INFRA, load_compose, variables
 
 ENVIRONMENT = {"SEGSEARCH_UID": "1000", "SEGSEARCH_GID": "1000"}
@@ -115,67 +116,53 @@ def test_the_file_keeps_the_rule(rule: Callable[[Document], Iterator[str]], docu
     assert list(rule(document)) == []
 
 
-def _set(path: str, value: object) -> Callable[[Document], None]:
-    def change(document: Document) -> None:
-        *parents, last = path.split("/")
-        place: Any = document
-        for key in parents:
-            place = place[key]
-        if value is None:
-            del place[last]
-        else:
-            place[last] = value
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("rule", "change", "finding"),
     [
-        (open_ports, _set("services/mlflow/ports", ["5000:5000"]), "5000:5000 is open"),
-        (open_ports, _set("services/mlflow/ports", ["0.0.0.0:5000:5000"]), "is open"),
-        (open_ports, _set("services/ray-head/network_mode", "host"), "network of the host"),
+        (open_ports, set_at("services/mlflow/ports", ["5000:5000"]), "5000:5000 is open"),
+        (open_ports, set_at("services/mlflow/ports", ["0.0.0.0:5000:5000"]), "is open"),
+        (open_ports, set_at("services/ray-head/network_mode", "host"), "network of the host"),
         (
             secrets_in_the_open,
-            _set("services/postgres/environment/POSTGRES_PASSWORD", "x"),
+            set_at("services/postgres/environment/POSTGRES_PASSWORD", "x"),
             "POSTGRES_PASSWORD holds",
         ),
         (
             secrets_in_the_open,
-            _set("services/ray-head/environment/SEGSEARCH_JOURNAL", "postgresql://u:p@postgres/x"),
+            set_at("services/ray-head/environment/SEGSEARCH_JOURNAL", "postgresql://u:p@postgres/x"),
             "address with a password",
         ),
         (
             secrets_in_the_open,
-            _set("services/mlflow/command", ["--backend-store-uri=postgresql://u:p@postgres/x"]),
+            set_at("services/mlflow/command", ["--backend-store-uri=postgresql://u:p@postgres/x"]),
             "address with a password",
         ),
-        (secrets_nobody_makes, _set("secrets/ray_token/file", "./secrets/other"), "does not write it"),
-        (secrets_nobody_makes, _set("secrets/ray_token", {"environment": "TOKEN"}), "not a file"),
-        (secrets_nobody_makes, _set("secrets/ray_token", None), "is not declared"),
-        (secrets_nobody_makes, _set("services/mlflow/secrets", []), "no service uses it"),
-        (unchecked_services, _set("services/seaweedfs/healthcheck", None), "no health check"),
-        (unchecked_services, _set("services/seaweedfs/healthcheck/retries", None), "no health check"),
-        (unchecked_services, _set("services/bootstrap/restart", "always"), "for ever"),
+        (secrets_nobody_makes, set_at("secrets/ray_token/file", "./secrets/other"), "does not write it"),
+        (secrets_nobody_makes, set_at("secrets/ray_token", {"environment": "TOKEN"}), "not a file"),
+        (secrets_nobody_makes, set_at("secrets/ray_token", None), "is not declared"),
+        (secrets_nobody_makes, set_at("services/mlflow/secrets", []), "no service uses it"),
+        (unchecked_services, set_at("services/seaweedfs/healthcheck", None), "no health check"),
+        (unchecked_services, set_at("services/seaweedfs/healthcheck/retries", None), "no health check"),
+        (unchecked_services, set_at("services/bootstrap/restart", "always"), "for ever"),
         (
             unchecked_services,
-            _set("services/mlflow/depends_on/postgres/condition", "service_started"),
+            set_at("services/mlflow/depends_on/postgres/condition", "service_started"),
             "waits for postgres",
         ),
-        (loose_services, _set("services/mlflow/cap_drop", ["NET_RAW"]), "capabilities"),
-        (loose_services, _set("services/mlflow/cap_add", ["SYS_ADMIN"]), "capabilities"),
-        (loose_services, _set("services/mlflow/security_opt", []), "gain privileges"),
-        (loose_services, _set("services/mlflow/user", "0:0"), "runs as root"),
-        (loose_services, _set("services/mlflow/user", None), "runs as root"),
-        (loose_services, _set("services/mlflow/mem_limit", None), "no memory limit"),
-        (loose_services, _set("services/ray-worker/deploy/resources/limits", {}), "no memory limit"),
+        (loose_services, set_at("services/mlflow/cap_drop", ["NET_RAW"]), "capabilities"),
+        (loose_services, set_at("services/mlflow/cap_add", ["SYS_ADMIN"]), "capabilities"),
+        (loose_services, set_at("services/mlflow/security_opt", []), "gain privileges"),
+        (loose_services, set_at("services/mlflow/user", "0:0"), "runs as root"),
+        (loose_services, set_at("services/mlflow/user", None), "runs as root"),
+        (loose_services, set_at("services/mlflow/mem_limit", None), "no memory limit"),
+        (loose_services, set_at("services/ray-worker/deploy/resources/limits", {}), "no memory limit"),
         (
             loose_services,
-            _set("services/mlflow/volumes", ["/var/run/docker.sock:/var/run/docker.sock"]),
+            set_at("services/mlflow/volumes", ["/var/run/docker.sock:/var/run/docker.sock"]),
             "socket",
         ),
-        (unpinned_images, _set("services/postgres/image", "postgres"), "names no version"),
-        (unpinned_images, _set("services/postgres/image", "postgres:latest"), "names no version"),
+        (unpinned_images, set_at("services/postgres/image", "postgres"), "names no version"),
+        (unpinned_images, set_at("services/postgres/image", "postgres:latest"), "names no version"),
     ],
 )
 def test_the_rule_finds_a_broken_copy(
@@ -207,12 +194,12 @@ def test_the_file_keeps_the_specification(path: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (_set("services/mlflow/restrat", "always"), "restrat"),
-        (_set("services/mlflow/healthcheck/intervall", "5s"), "intervall"),
-        (_set("services/mlflow/mem_limit", ["3g"]), "sequence"),
-        (_set("services/mlflow/ports", ["x:5000"]), "port"),
-        (_set("services/mlflow/networks", ["nowhere"]), "nowhere"),
-        (_set("volumes/cache", None), "cache"),
+        (set_at("services/mlflow/restrat", "always"), "restrat"),
+        (set_at("services/mlflow/healthcheck/intervall", "5s"), "intervall"),
+        (set_at("services/mlflow/mem_limit", ["3g"]), "sequence"),
+        (set_at("services/mlflow/ports", ["x:5000"]), "port"),
+        (set_at("services/mlflow/networks", ["nowhere"]), "nowhere"),
+        (set_at("volumes/cache", None), "cache"),
     ],
 )
 def test_the_specification_finds_a_broken_copy(

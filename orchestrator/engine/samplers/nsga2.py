@@ -1,20 +1,18 @@
 """NSGA-II: Optuna's, over the fixed-width encoding.
 
 Source: Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II".
-Deviations: a generation is the next ``population`` trials that reached the rung, in order of proposal, so it follows from
-    the history alone and no slot waits for the last of a generation.
+Deviations: generations follow from the history, see ``engine.study.ask_generation``.
 """
 
-import random
 from dataclasses import dataclass
 
 import optuna
 
 from orchestrator.engine.sampler import History, Sampler
-from orchestrator.engine.study import Shown, ask_encoded, highest_rung
+from orchestrator.engine.study import ask_generation
 from search_spaces.candidate import Candidate
 from search_spaces.register import entry
-from search_spaces.space import Space, sample
+from search_spaces.space import Space
 
 
 @entry("nsga2")
@@ -30,13 +28,6 @@ class Nsga2(Sampler):
 
     def propose(self, space: Space, history: History, *, seed: int) -> Candidate:
         """A child of two parents of the last full generation, at the highest rung that has one."""
-        rung = highest_rung(history, self.population)
-        if rung is None:
-            return sample(space, random.Random(seed))
-        return ask_encoded(
-            space,
-            history,
-            sampler=optuna.samplers.NSGAIISampler(population_size=self.population, seed=seed % 2**32),
-            shown=Shown(rung),
-            attributes=lambda place: {"NSGAIISampler:generation": place // self.population},
+        return ask_generation(
+            space, history, optuna.samplers.NSGAIISampler, population=self.population, seed=seed
         )

@@ -88,12 +88,6 @@ def read_services(secrets: Path, *, user: tuple[int, int] = USER) -> dict[str, S
     return {name: _service(name, entry, files) for name, entry in document["services"].items()}
 
 
-def ray_nodes(secrets: Path) -> tuple[Service, Service]:
-    """Ray's part alone: commands and environment of ray-head and ray-worker, for a cluster that is started elsewhere."""
-    services = read_services(secrets)
-    return services["ray-head"], services["ray-worker"]
-
-
 def make_secrets(folder: Path) -> Path:
     """Run the product's ``make_secrets.py`` and return the folder that it wrote."""
     module = _load(INFRA / "compose" / "make_secrets.py")

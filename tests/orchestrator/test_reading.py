@@ -1,0 +1,66 @@
+"""What a search is said to be that no driver leads."""
+
+import pytest
+
+from orchestrator.engine.events import Event
+from orchestrator.engine.objective import Objective
+from orchestrator.engine.state import State
+from orchestrator.errors import ExtensionError
+from orchestrator.journal import Journal
+from orchestrator.reading import extend, latest_result, resting
+
+LEADING = ("leading", {"driver": {}, "fence": 1})
+PAUSE = ("noted", {"kind": "pause", "data": {"by": "me"}})
+RESULT = ("noted", {"kind": "result", "data": {"split": "test"}})
+MORE = ("extended", {"trials": 1, "wall_s": 0.0, "worker_hours": 0.0, "by": "me"})
+VERDICT = ("trial_ended", {"trial": 0})  # of a trial that had nothing left to train when it was paused
+
+
+def events(*story: tuple[str, dict[str, object]]) -> list[Event]:
+    opened = ("opened", {"job": {"retrain": {"top": 1}}})
+    return [Event(n, kind, 1, 0.0, body) for n, (kind, body) in enumerate((opened, *story), 1)]  # type: ignore[arg-type]  # made up
+
+
+@pytest.mark.parametrize(
+    ("story", "state"),
+    [
+        ((LEADING,), "interrupted"),
+        ((LEADING, PAUSE), "paused"),
+        ((LEADING, PAUSE, VERDICT), "paused"),
+        ((LEADING, PAUSE, LEADING), "interrupted"),
+        ((LEADING, RESULT), "finished"),
+        ((LEADING, RESULT, MORE), "interrupted"),
+    ],
+)
+def test_state_of_a_search_without_a_driver(
+    story: tuple[tuple[str, dict[str, object]], ...], state: str
+) -> None:
+    assert resting(events(*story), State((Objective("dice"),))) == state
+
+
+def test_a_result_counts_until_the_search_is_extended() -> None:
+    assert latest_result(events(LEADING, RESULT)) == {"split": "test"}
+    assert latest_result(events(LEADING, RESULT, MORE)) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({}, "nothing is added"),
+        ({"trials": -1}, "nothing is added"),
+        ({"wall": "soon"}, "wall: expected a time such as"),
+    ],
+)
+def test_an_extension_by_nothing_is_refused(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch, more: dict[str, object], sentence: str
+) -> None:
+    monkeypatch.setenv("SEGSEARCH_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    from orchestrator.engine import events as made
+
+    journal = Journal(f"sqlite:///{tmp_path}/journal.db")
+    job = {"objectives": {"maximize": ["dice"]}, "retrain": {"top": 1}}
+    journal.create("s", [made.opened(job, "d", protocol={}, versions={}, seed=0)])
+    with pytest.raises(ExtensionError, match=sentence):
+        extend("s", **more)  # type: ignore[arg-type]  # one of several keywords
+    assert journal.inbox("s") == []
+    journal.close()
