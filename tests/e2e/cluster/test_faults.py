@@ -19,8 +19,8 @@ data: {size: [64, 64], batch: 8, epoch_samples: 96}
 space: compact
 fix: {architecture.encoder.width: [8, 16], architecture.encoder.stages: [3, 4], recipe.optimiser: adamw}
 constraints: {parameters: 2.0e6, macs: 6.0e7}
-search: {scheduler: {kind: none, max_epochs: 8}, seed: 5}
-budget: {trials: 4}
+search: {scheduler: {kind: none, max_epochs: 7}, seed: 5}
+budget: {trials: 3}
 resources: {cpus: 2}
 retrain: {top: 0}
 """
@@ -71,7 +71,7 @@ def test_a_search_survives_its_driver_a_node_and_the_cluster(
     assert done.code == 0, done
     written = events_of("faulty")
     assert faults(written, files=False) == []
-    assert epochs() == 4 * 8 > reached
+    assert epochs() == 3 * 7 > reached
     assert leads(written) == 3
     assert cluster.json("audit", "faulty", "--address", ADDRESS)["faults"] == []
 
