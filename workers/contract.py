@@ -48,6 +48,7 @@ class Leg:
         threads: CPU threads of the slot.
         device: ``cpu`` or ``cuda``.
         loader_workers: Processes that prepare batches; results do not depend on it.
+        micro_batches: Parts into which each batch is cut so that it needs less memory; their gradients are summed.
         plugins: Modules to import first, for a user's own entries.
     """
 
@@ -66,6 +67,7 @@ class Leg:
     threads: int = 1
     device: str = "cpu"
     loader_workers: int = 0
+    micro_batches: int = 1
     plugins: tuple[str, ...] = ()
 
 

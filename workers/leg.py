@@ -4,7 +4,7 @@ import importlib
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -87,6 +87,7 @@ def open_work(leg: Leg) -> Work:
         num_classes=dataset.num_classes,
         max_epochs=leg.max_epochs,
         device=leg.device,
+        micro_batches=leg.micro_batches,
     )
     if leg.checkpoint is not None:
         tensors, state = load_checkpoint(leg.checkpoint)
@@ -101,13 +102,14 @@ def open_work(leg: Leg) -> Work:
 def run_epoch(work: Work, epoch: int) -> EpochResult:
     """Train one epoch, score it, commit its checkpoint."""
     leg, trainer = work.leg, work.trainer
+    windows = replace(leg.data, batch=-(-leg.data.batch // leg.micro_batches))
     started = time.perf_counter()
     loss = trainer.train_epoch(epoch, loader_workers=leg.loader_workers)
     trained = time.perf_counter()
     scores = evaluate(
         trainer.network,
         work.scored,
-        leg.data,
+        windows,
         names=class_names(work.dataset),
         ignore_index=work.dataset.manifest.ignore_index,
     )

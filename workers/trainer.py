@@ -35,6 +35,8 @@ class Trainer:
         training: Where batches come from.
         max_epochs: Length of the full training, which the schedule refers to.
         device: Where it runs.
+        micro_batches: Parts into which a batch is cut; the gradient is the mean over its samples all the same. What depends on
+            the samples of a batch together (batch norm, a Dice over the batch) sees those of a part.
     """
 
     model: nn.Module
@@ -44,6 +46,7 @@ class Trainer:
     training: TrainingSet
     max_epochs: int
     device: torch.device
+    micro_batches: int = 1
 
     @property
     def network(self) -> Network:
@@ -73,21 +76,29 @@ class Trainer:
         return total / steps
 
     def _step(self, images: Tensor, labels: Tensor, where: str) -> float:
-        images, labels = _to_device(images, self.device), labels.to(self.device, non_blocking=True)
-        bf16 = self.candidate.recipe.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
-            logits = self.model(images)
-        loss: Tensor = self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
+        parts = zip(
+            images.tensor_split(self.micro_batches), labels.tensor_split(self.micro_batches), strict=True
+        )
+        losses = [self._backward(*part, share=len(part[0]) / len(images)) for part in parts]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         # Both are checked before the step: else spoilt weights would be scored before the next loss tells.
-        value = float(loss.detach())
+        value = float(torch.stack(losses).sum())
         for what, number in (("loss", value), ("norm of the gradient", float(norm))):
             if not math.isfinite(number):
                 raise DivergedError(f"the {what} became {number} in {where}.")
         self.optimiser.step()
         return value
+
+    def _backward(self, images: Tensor, labels: Tensor, *, share: float) -> Tensor:
+        """Add the gradient of a part of a batch; its share of the batch's loss."""
+        images, labels = _to_device(images, self.device), labels.to(self.device, non_blocking=True)
+        bf16 = self.candidate.recipe.precision == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
+            logits = self.model(images)
+        loss: Tensor = self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index) * share
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
+        return loss.detach()
 
     def _update_average(self, step: int) -> None:
         if self.average is None:
@@ -108,6 +119,7 @@ def build_trainer(
     num_classes: int,
     max_epochs: int,
     device: str = "cpu",
+    micro_batches: int = 1,
 ) -> Trainer:
     """A trainer at epoch 0; the initial weights are a function of the trial's seed."""
     place = torch.device(device)
@@ -122,7 +134,7 @@ def build_trainer(
         model = model.to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False) if candidate.recipe.average else None
     optimiser = build_optimiser(model, candidate.recipe)
-    return Trainer(model, average, optimiser, candidate, training, max_epochs, place)
+    return Trainer(model, average, optimiser, candidate, training, max_epochs, place, micro_batches)
 
 
 def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -17,9 +17,9 @@ from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Event, Finish, Purpose, Verdict
 from orchestrator.engine.history import Memory
 from orchestrator.engine.leaderboard import leaderboard
-from orchestrator.engine.order import LegOrder
+from orchestrator.engine.order import LegOrder, first_order
 from orchestrator.engine.pausing import Pausing
-from orchestrator.engine.proposal import derived_seed, exhaustion, is_exhausted, propose
+from orchestrator.engine.proposal import Accepted, derived_seed, exhaustion, is_exhausted, propose
 from orchestrator.engine.schedule import Schedule
 from orchestrator.engine.settings import STOPPING, EngineSettings
 from orchestrator.engine.state import State
@@ -29,7 +29,9 @@ from search_spaces.candidate import Candidate, digest, to_json
 from search_spaces.errors import SpaceError
 from workers.contract import JSON, EpochResult, LegResult
 
-MEMORY_RETRIES = 1
+PART = 2  # samples of a batch below which none is cut: batch norm over one sample may fail
+
+COMPLETE_PRESETS = 3  # presets that train to their end at once: no search shall be worse than what is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ class Engine:
         """Take the end of a leg in; a result of an older leg is refused.
 
         A trial that diverged has its verdict at once. One that failed is handed out again from its last checkpoint, up to
-        ``retries`` times without a new epoch; one that ran out of memory once.
+        ``retries`` times without a new epoch; one that ran out of memory, with smaller parts of its batches, then with more
+        slots to itself, as long as there is anything left to try.
         """
         trial = self.state.trials[result.trial]
         if trial.leg is None or trial.leg.fence != result.fence:
@@ -174,7 +177,7 @@ class Engine:
                 return (ended, _ended(trial, "stopped", events.SEARCH_ENDED))
             case "diverged":
                 return (ended, _ended(trial, "diverged", result.message))
-            case "out_of_memory" if trial.memory_failures >= MEMORY_RETRIES:
+            case "out_of_memory" if self._room(trial, trial.memory_failures + 1) is None:
                 return (ended, _ended(trial, "out_of_memory", result.message))
             case "failed" if trial.failures >= self.settings.retries:
                 return (ended, _ended(trial, "failed", result.message))
@@ -276,15 +279,15 @@ class Engine:
             profile=trial.profile,
             share=trial.share,
         )
-        order = self._order(number, draft.body, checkpoint=None, first_epoch=0, last_epoch=trial.epoch)
-        return Answer((draft, _started(order)), Start(order))
+        order = first_order(draft, fence=self.state.fence + 1)
+        return Answer((draft, order.draft), Start(order))
 
     def _begin(self) -> Answer:
         proposal = propose(self.settings, self.state, self._memory.history(self.state))
         found = proposal.accepted
         if found is None:
             return Answer(proposal.rejected, Wait())  # the next ask sees that the space is exhausted
-        number, entry = len(self.state.trials), self._schedule.entry()
+        number, entry = len(self.state.trials), self._entry(found)
         fields: JSON = {
             "name": found.name or f"trial {number}",
             "digest": found.digest,
@@ -298,37 +301,49 @@ class Engine:
             "share": 1.0,
         }
         draft = events.asked(number, to_json(found.candidate), **fields)
-        order = self._order(number, draft.body, checkpoint=None, first_epoch=0, last_epoch=entry)
-        return Answer((*proposal.rejected, draft, _started(order)), Start(order))
+        order = first_order(draft, fence=self.state.fence + 1)
+        return Answer((*proposal.rejected, draft, order.draft), Start(order))
+
+    def _entry(self, found: Accepted) -> int:
+        """Epochs to which a new trial may train: the first presets to their end, so that a result is there early."""
+        complete = sum(trial.source == "preset" for trial in self.state.searched)
+        if found.source == "preset" and complete < COMPLETE_PRESETS:
+            return self.settings.scheduler.max_epochs
+        return self._schedule.entry()
 
     def _hand_out(
         self, trial: Trial, *, before: tuple[Draft, ...] = (), last_epoch: int | None = None
     ) -> Answer:
-        if self.state.running_share() + trial.share > self.settings.slots:
+        room = self._room(trial, trial.memory_failures)
+        assert room is not None, "a trial that has no room left has its verdict"
+        micro_batches, share = room
+        if self.state.running_share() + share > self.settings.slots:
             return Answer((), Wait())  # the slots that it needs come free; nothing overtakes it
-        last = trial.allowed if last_epoch is None else last_epoch
-        fields = {"candidate": trial.candidate, "seed": trial.seed, "max_epochs": trial.max_epochs}
-        fields |= {"share": trial.share, "purpose": trial.purpose}
-        order = self._order(
-            trial.number, fields, checkpoint=trial.checkpoint, first_epoch=trial.epoch, last_epoch=last
-        )
-        return Answer((*before, _started(order)), Start(order))
-
-    def _order(
-        self, number: int, fields: JSON, *, checkpoint: str | None, first_epoch: int, last_epoch: int
-    ) -> LegOrder:
-        return LegOrder(
-            trial=number,
+        order = LegOrder(
+            trial=trial.number,
             fence=self.state.fence + 1,
-            candidate=fields["candidate"],
-            seed=fields["seed"],
-            first_epoch=first_epoch,
-            last_epoch=last_epoch,
-            max_epochs=fields["max_epochs"],
-            checkpoint=checkpoint,
-            share=fields["share"],
-            purpose=fields["purpose"],
+            candidate=trial.candidate,
+            seed=trial.seed,
+            first_epoch=trial.epoch,
+            last_epoch=trial.allowed if last_epoch is None else last_epoch,
+            max_epochs=trial.max_epochs,
+            checkpoint=trial.checkpoint,
+            share=share,
+            purpose=trial.purpose,
+            micro_batches=micro_batches,
         )
+        return Answer((*before, order.draft), Start(order))
+
+    def _room(self, trial: Trial, failures: int) -> tuple[int, float] | None:
+        """Parts of a batch and share of the slots after so many legs without memory; None where nothing is left to try."""
+        halvings = max(0, (self.settings.batch // PART).bit_length() - 1)
+        tries = max(1, halvings)  # where no batch can be cut, once more: a neighbour may have held the memory
+        parts = 2 ** min(failures, halvings)
+        if failures <= tries:
+            return parts, trial.share
+        if failures == tries + 1 and self.settings.whole > 1:
+            return parts, max(trial.share, float(self.settings.whole))
+        return None
 
     def _close(self, ending: Finish | None) -> Answer:
         """Nothing of the search runs and nothing of it starts any more: give verdicts, and say so once."""
@@ -351,16 +366,6 @@ class Engine:
         if trial.purpose == "search" and self.state.finished is None:
             return self.ending(now) is not None
         return self.state.stop_requested
-
-
-def _started(order: LegOrder) -> Draft:
-    return events.leg_started(
-        order.trial,
-        order.fence,
-        first_epoch=order.first_epoch,
-        last_epoch=order.last_epoch,
-        checkpoint=order.checkpoint,
-    )
 
 
 def _ended(trial: Trial, verdict: Verdict, message: str = "") -> Draft:

@@ -71,7 +71,9 @@ class Event:
 
 
 Lift = Callable[[JSON], JSON]
-_lifts: dict[tuple[str, int], Lift] = {}
+_lifts: dict[tuple[str, int], Lift] = {
+    ("leg_started", 1): lambda body: {**body, "micro_batches": 1, "share": None},
+}
 """Body of version v to body of version v + 1, by (kind, v)."""
 
 
@@ -178,11 +180,25 @@ def rejected(
 
 
 def leg_started(
-    trial: int, fence: int, *, first_epoch: int, last_epoch: int, checkpoint: str | None
+    trial: int,
+    fence: int,
+    *,
+    first_epoch: int,
+    last_epoch: int,
+    checkpoint: str | None,
+    micro_batches: int,
+    share: float,
 ) -> Draft:
-    """A leg is about to be handed to an executor; ``fence`` is its number."""
+    """A leg is about to be handed to an executor.
+
+    Args:
+        fence: Its number.
+        micro_batches: Parts into which each of its batches is cut.
+        share: Slots that it takes; the trial has them from now on. None in journals of version 1: those that it had.
+    """
     body = {"trial": trial, "fence": fence, "first_epoch": first_epoch, "last_epoch": last_epoch}
-    return Draft("leg_started", {**body, "checkpoint": checkpoint})
+    more = {"checkpoint": checkpoint, "micro_batches": micro_batches, "share": share}
+    return Draft("leg_started", {**body, **more}, version=2)
 
 
 def epoch(result: EpochResult) -> Draft:

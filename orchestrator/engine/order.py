@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.engine.events import Purpose
+from orchestrator.engine import events
+from orchestrator.engine.events import Draft, Purpose
 from workers.contract import JSON, DataView, Leg
 
 
@@ -13,6 +14,7 @@ class LegOrder:
 
     Attributes:
         share: Slots that the leg takes.
+        micro_batches: Parts into which each batch is cut.
     """
 
     trial: int
@@ -25,6 +27,20 @@ class LegOrder:
     checkpoint: str | None
     share: float
     purpose: Purpose
+    micro_batches: int = 1
+
+    @property
+    def draft(self) -> Draft:
+        """The event that goes before it."""
+        return events.leg_started(
+            self.trial,
+            self.fence,
+            first_epoch=self.first_epoch,
+            last_epoch=self.last_epoch,
+            checkpoint=self.checkpoint,
+            micro_batches=self.micro_batches,
+            share=self.share,
+        )
 
     def to_leg(self, *, search: str, data: DataView, storage: str, slot_threads: int = 1, **more: Any) -> Leg:
         """The leg, with threads for its share of slots; ``more`` are further fields of ``Leg``."""
@@ -40,6 +56,24 @@ class LegOrder:
             checkpoint=self.checkpoint,
             data=data,
             storage=storage,
+            micro_batches=self.micro_batches,
             threads=round(self.share * slot_threads),
             **more,
         )
+
+
+def first_order(asked: Draft, *, fence: int) -> LegOrder:
+    """The first leg of a trial that is being asked."""
+    fields = asked.body
+    return LegOrder(
+        trial=fields["trial"],
+        fence=fence,
+        candidate=fields["candidate"],
+        seed=fields["seed"],
+        first_epoch=0,
+        last_epoch=fields["to_epoch"],
+        max_epochs=fields["max_epochs"],
+        checkpoint=None,
+        share=fields["share"],
+        purpose=fields["purpose"],
+    )

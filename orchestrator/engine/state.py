@@ -221,7 +221,9 @@ class State:
             self.presets.add(body["name"])
 
     def _start_leg(self, body: JSON, at: float) -> None:
-        self.trials[body["trial"]].leg = RunningLeg(body["fence"], body["last_epoch"], at)
+        trial = self.trials[body["trial"]]
+        trial.leg = RunningLeg(body["fence"], body["last_epoch"], at)
+        trial.share = trial.share if body["share"] is None else body["share"]
         self.fence = body["fence"]
 
     def _report(self, event: Event) -> None:

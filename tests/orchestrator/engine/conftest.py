@@ -110,11 +110,7 @@ class Driver:
                 return None
             match answer.step:
                 case Start(order):
-                    leg = Leg(
-                        search="toy", trial=order.trial, fence=order.fence, candidate=order.candidate, seed=order.seed,
-                        first_epoch=order.first_epoch, last_epoch=order.last_epoch, max_epochs=order.max_epochs,
-                        checkpoint=order.checkpoint, data=VIEW, storage="runs", threads=round(order.share),
-                    )  # fmt: skip
+                    leg = order.to_leg(search="toy", data=VIEW, storage="runs")
                     self.started.append(leg)
                     place.start(leg)
                     continue

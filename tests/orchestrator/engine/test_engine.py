@@ -1,5 +1,6 @@
 """Laws of the engine, driven in virtual time."""
 
+import random
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,8 +11,9 @@ from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.settings import Scheduler
 from orchestrator.executors.simulated import Recording
-from search_spaces.candidate import Candidate
+from search_spaces.candidate import Candidate, digest
 from search_spaces.errors import SpaceError
+from search_spaces.space import sample
 from workers.contract import EpochResult, LegResult
 
 
@@ -147,6 +149,56 @@ def test_memory_is_tried_once_more_and_divergence_not(toys: SimpleNamespace, sta
     assert trial.verdict == status and trial.epoch == 1 and trial.value == 0.1
     assert len(driver.started) == legs
     assert driver.started[-1].first_epoch == (1 if legs == 2 else 0)
+
+
+def test_out_of_memory_cuts_batches_then_takes_the_node_then_ends(toys: SimpleNamespace) -> None:
+    def curve(candidate: Candidate) -> Recording:
+        return replace(
+            toys.rising(candidate), metrics=({"dice": 0.1},), seconds=(2.0,), breaks="out_of_memory"
+        )
+
+    settings = toys.settings(trials=2, scheduler=Scheduler("none", max_epochs=9), batch=16, slots=2, whole=2)
+    driver = toys.Driver(settings, curve=curve)
+    driver.run()
+    trials = driver.engine.state.trials
+    assert [trial.verdict for trial in trials] == ["out_of_memory", "out_of_memory"]
+    for number in (0, 1):
+        legs = [order for order in driver.started if order.trial == number]
+        assert [(leg.micro_batches, leg.threads) for leg in legs] == [(1, 1), (2, 1), (4, 1), (8, 1), (8, 2)]
+        assert [leg.first_epoch for leg in legs] == [0, 1, 1, 1, 1]
+        # one epoch of 2 s at half the slots; what the others lost is theirs
+        assert trials[number].cost.work == 2.0
+    again = Engine(settings)
+    again.replay(driver.log.events)
+    assert [trial.share for trial in again.state.trials] == [2.0, 2.0]
+
+
+def test_a_trial_that_fits_in_parts_stays_cut(toys: SimpleNamespace) -> None:
+    attempts = iter(range(100))
+
+    def curve(candidate: Candidate) -> Recording:
+        whole = toys.rising(candidate)
+        return (
+            whole if next(attempts) >= 2 else replace(whole, metrics=(), seconds=(), breaks="out_of_memory")
+        )
+
+    scheduler = Scheduler("asha", max_epochs=9)
+    driver = toys.Driver(toys.settings(trials=1, scheduler=scheduler, batch=16), curve=curve)
+    driver.run()
+    [trial] = driver.engine.state.trials
+    assert trial.verdict == "completed" and trial.memory_failures == 2 and trial.failures == 0
+    assert [leg.micro_batches for leg in driver.started] == [1, 2, 4, 4, 4]
+    assert [leg.last_epoch for leg in driver.started] == [1, 1, 1, 3, 9]
+
+
+def test_the_first_presets_train_to_their_end_at_once(toys: SimpleNamespace) -> None:
+    chosen = [sample(toys.settings().space, random.Random(seed)) for seed in range(40)]
+    found = list({digest(one): one for one in chosen}.values())[:5]
+    presets = tuple((f"preset {n}", one) for n, one in enumerate(found))
+    driver = toys.Driver(toys.settings(trials=9, scheduler=Scheduler("asha", max_epochs=9), presets=presets))
+    driver.run()
+    firsts = [leg.last_epoch for leg in driver.started if leg.first_epoch == 0]
+    assert firsts == [9, 9, 9, 1, 1, 1, 1, 1, 1]
 
 
 def test_results_of_another_leg_are_refused_and_counted(toys: SimpleNamespace) -> None:

@@ -150,7 +150,7 @@ def test_a_thousand_trials_replay_within_a_second_of_one_core(toys: SimpleNamesp
     for number in range(1000):
         drafts = [Draft("asked", {**body, **rest, "trial": number, "digest": str(number)})]
         leg = {"trial": number, "fence": number + 1, "first_epoch": 0, "last_epoch": 9, "checkpoint": None}
-        drafts.append(Draft("leg_started", leg))
+        drafts.append(Draft("leg_started", {**leg, "micro_batches": 1, "share": 1.0}, version=2))
         for epoch in range(1, 10):
             done = {"trial": number, "fence": number + 1, "epoch": epoch, "metrics": {"dice": 0.5}}
             drafts.append(Draft("epoch", {**done, "seconds": 1.0, "train_seconds": 1.0, "checkpoint": "c"}))
