@@ -57,20 +57,31 @@ def profile(
 def _profile(
     architecture: Architecture, in_channels: int, num_classes: int, input_size: tuple[int, ...]
 ) -> Profile:
+    with torch.device("meta"):
+        network = Network(architecture, in_channels, num_classes, len(input_size))
+    parameters = sum(weight.numel() for weight in network.parameters())
+    return Profile(parameters, count_macs(network, (in_channels, *input_size)))
+
+
+def count_macs(network: nn.Module, image: tuple[int, ...]) -> int:
+    """Multiply-accumulates of a network on the meta device for one image, which the network is of no use after.
+
+    Args:
+        network: Of which norms and activations are taken out.
+        image: Channels and spatial size.
+    """
     macs: list[int] = []
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         macs.append(_macs(module, inputs[0], output))
 
+    _drop_shapeless(network)
+    for module in network.modules():
+        if isinstance(module, (*_CONVS, *_TRANSPOSED, nn.Linear)):
+            module.register_forward_hook(count)
     with torch.device("meta"), torch.no_grad():
-        network = Network(architecture, in_channels, num_classes, len(input_size))
-        parameters = sum(weight.numel() for weight in network.parameters())
-        _drop_shapeless(network)
-        for module in network.modules():
-            if isinstance(module, (*_CONVS, *_TRANSPOSED, nn.Linear)):
-                module.register_forward_hook(count)
-        network(torch.empty(1, in_channels, *input_size))
-    return Profile(parameters, sum(macs))
+        network(torch.empty(1, *image))
+    return sum(macs)
 
 
 def _macs(module: nn.Module, x: Tensor, y: Tensor) -> int:

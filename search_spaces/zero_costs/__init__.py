@@ -1,0 +1,1 @@
+"""Zero-cost scores, one paper a file."""
