@@ -63,7 +63,7 @@ class DataSettings:
     view: Literal["auto", "slices", "patches", "images"] = "auto"
     batch: Annotated[int, Ge(1), Le(4096)] = 16
     epoch_samples: Positive | None = None
-    loader_workers: Annotated[int, Ge(0), Le(64)] = 0
+    loader_workers: Literal["auto"] | Annotated[int, Ge(0), Le(64)] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +116,17 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the search may use: all cores in equal slots of ``slot_cpus``, or one trial a card."""
+    """What the search may use: all cores in equal slots of ``slot_cpus``, or one trial a card.
+
+    Attributes:
+        trials_per_gpu: Trials that share a card: small networks leave most of it idle. Each has its part of the cores.
+    """
 
     __pydantic_config__ = _STRICT
     cpus: Literal["auto"] | Annotated[int, Ge(1), Le(100_000)] = "auto"
     gpus: Literal["auto"] | Annotated[int, Ge(0), Le(100_000)] = "auto"
     slot_cpus: Annotated[int, Ge(1), Le(1024)] = 1
+    trials_per_gpu: Annotated[int, Ge(1), Le(64)] = 1
 
 
 @dataclass(frozen=True, slots=True)

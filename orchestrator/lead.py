@@ -132,7 +132,7 @@ def _executor(plan: Plan, place: Place) -> Iterator[Executor]:
     ray = RayTuneExecutor(
         slots=slots.count,
         slot_cpus=slots.threads,
-        slot_gpus=int(slots.device == "cuda"),
+        slot_gpus=1 / slots.per_card if slots.device == "cuda" else 0,
         reach=reach,
     )
     try:

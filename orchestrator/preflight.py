@@ -120,8 +120,7 @@ def resources(nodes: tuple[Node, ...], job: Job) -> tuple[str, str]:
         slots = divide(nodes, job.resources)
     except ResourceError as error:
         return f"resources.{error.key}: {error}", ""
-    card = " and a GPU" if slots.device == "cuda" else ""
-    return "", f"{slots.count} slots of {slots.threads} core(s){card} on {slots.nodes} node(s)"
+    return "", f"{slots.count} slots of {slots.threads} core(s){slots.card_text} on {slots.nodes} node(s)"
 
 
 def judge(found: Preflight, facts: dict[str, Any], job: Job | None) -> None:

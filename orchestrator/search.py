@@ -186,13 +186,15 @@ def _take(session: Session, result: Result) -> None:
 
 def leg_of(order: LegOrder, plan: Plan) -> Leg:
     """The order of a leg as the worker needs it."""
+    loaders = plan.job.data.loader_workers
     return order.to_leg(
         search=plan.job.name,
         data=plan.view,
         storage=plan.storage,
         slot_threads=plan.slots.threads,
         device=plan.slots.device,
-        loader_workers=plan.job.data.loader_workers,
+        per_card=plan.slots.per_card,
+        loader_workers=plan.slots.loader_workers if loaders == "auto" else loaders,
         plugins=tuple(plan.job.plugins),
     )
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 from orchestrator.job import Resources
 
+LOADERS = 8  # processes that prepare batches for one card at most
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -33,6 +35,7 @@ class Slots:
         device: ``cuda`` where a slot has a card.
         whole: Slots that one leg may take at once: all cores of the largest node; one where a slot has a card.
         nodes: Machines that hold them.
+        per_card: Slots that share a card, where they have one.
     """
 
     count: int
@@ -40,6 +43,21 @@ class Slots:
     device: Literal["cpu", "cuda"] = "cpu"
     whole: int = 1
     nodes: int = 1
+    per_card: int = 1
+
+    @property
+    def card_text(self) -> str:
+        """What a slot has besides cores, for a user."""
+        if self.device == "cpu":
+            return ""
+        return (
+            " and a GPU each" if self.per_card == 1 else f" and a share of a GPU each ({self.per_card} a GPU)"
+        )
+
+    @property
+    def loader_workers(self) -> int:
+        """Processes that prepare the batches of a trial: the cores of its slot that do not feed the card."""
+        return min(self.threads - 1, LOADERS) if self.device == "cuda" else 0
 
 
 class ResourceError(ValueError):
@@ -64,8 +82,8 @@ def this_machine() -> tuple[Node, ...]:
 def divide(nodes: Iterable[Node], resources: Resources) -> Slots:
     """The slots that a job's resources make of these nodes.
 
-    With cards, a slot has one card and the cores of its node shared equally among the cards (at least ``slot_cpus``, and within
-    ``cpus`` in all).
+    With cards, a slot has one card, or its part of one where ``trials_per_gpu`` share it, and the cores of its node shared
+    equally among these slots (at least ``slot_cpus``, and within ``cpus`` in all).
     Without, a slot has ``slot_cpus`` cores. A slot never spans nodes.
 
     Raises:
@@ -97,16 +115,17 @@ def divide(nodes: Iterable[Node], resources: Resources) -> Slots:
 
 def _by_card(nodes: list[Node], resources: Resources, cards: int) -> Slots:
     with_cards = [node for node in nodes if node.gpus]
-    threads = max(resources.slot_cpus, min(node.cpus // node.gpus for node in with_cards), 1)
-    count = sum(min(node.gpus, node.cpus // threads) for node in with_cards)
+    per_card = resources.trials_per_gpu
+    threads = max(resources.slot_cpus, min(node.cpus // (node.gpus * per_card) for node in with_cards), 1)
+    count = sum(min(node.gpus * per_card, node.cpus // threads) for node in with_cards)
     if count == 0:
         most = max(node.cpus for node in with_cards)
         raise ResourceError(
             "slot_cpus", f"no node with a card has {threads} cores for one slot (largest {most})."
         )
     if isinstance(resources.gpus, int):
-        count = min(count, resources.gpus)
+        count = min(count, resources.gpus * per_card)
     if isinstance(resources.cpus, int):
         count = min(count, resources.cpus)
         threads = max(1, min(threads, resources.cpus // count))
-    return Slots(count, threads, "cuda", 1, len(with_cards))
+    return Slots(count, threads, "cuda", 1, len(with_cards), per_card)

@@ -125,18 +125,26 @@ def epoch_order(seed: int, epoch: int, digest: str, *, units: int, samples: int)
     return row[start : start + samples]
 
 
-def epoch_batches(
-    training: TrainingSet, epoch: int, *, loader_workers: int
+def batches(
+    training: TrainingSet, epochs: range, *, loader_workers: int = 0, pinned: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch (1-based) in order, prepared here or by loader processes; the same either way."""
+    """The batches of some epochs (1-based) in order, prepared here or by loader processes; the same either way.
+
+    Loader processes live until the last epoch, and work ahead while an epoch is scored.
+
+    Args:
+        loader_workers: Processes; 0 prepares each batch when it is asked for.
+        pinned: Keep what they prepared in page-locked memory, from where it travels to a card beside the training.
+    """
     if loader_workers == 0:
-        yield from (training.batch(epoch, step) for step in range(training.steps))
+        yield from (training.batch(epoch, step) for epoch in epochs for step in range(training.steps))
         return
     loader = DataLoader(
-        _Steps(training, epoch),
+        _Steps(training, epochs),
         batch_size=None,
         shuffle=False,
         num_workers=loader_workers,
+        pin_memory=pinned,
         worker_init_fn=_one_thread,
         generator=torch.Generator(),  # or it draws a number from the global one, which dropout uses
     )
@@ -192,14 +200,15 @@ def _offsets(
 
 
 class _Steps(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, training: TrainingSet, epoch: int) -> None:
-        self.training, self.epoch = training, epoch
+    def __init__(self, training: TrainingSet, epochs: range) -> None:
+        self.training, self.epochs = training, epochs
 
     def __len__(self) -> int:
-        return self.training.steps
+        return len(self.epochs) * self.training.steps
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        return self.training.batch(self.epoch, step)
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        epoch, step = divmod(index, self.training.steps)
+        return self.training.batch(self.epochs[epoch], step)
 
 
 def _one_thread(_: int) -> None:

@@ -47,6 +47,7 @@ class Leg:
         split: Split that is scored after each epoch.
         threads: CPU threads of the slot.
         device: ``cpu`` or ``cuda``.
+        per_card: Trials that share the card.
         loader_workers: Processes that prepare batches; results do not depend on it.
         micro_batches: Parts into which each batch is cut so that it needs less memory; their gradients are summed.
         plugins: Modules to import first, for a user's own entries.
@@ -66,6 +67,7 @@ class Leg:
     split: str = "validation"
     threads: int = 1
     device: str = "cpu"
+    per_card: int = 1
     loader_workers: int = 0
     micro_batches: int = 1
     plugins: tuple[str, ...] = ()

@@ -3,13 +3,14 @@
 import importlib
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from search_spaces.candidate import Candidate, from_json
-from workers.batches import TrainingSet
+from workers.batches import TrainingSet, batches
 from workers.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
 from workers.contract import EpochResult, Leg, LegResult, Status
 from workers.data.dataset import Case, Dataset, open_dataset
@@ -56,11 +57,12 @@ def run_leg(leg: Leg, report: Report, should_stop: ShouldStop) -> LegResult:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a leg holds while it runs: the trainer at its first epoch, and the cases that are scored."""
+    """What a leg holds while it runs: the trainer at its first epoch, its batches in order, the cases that are scored."""
 
     leg: Leg
     dataset: Dataset
     trainer: Trainer
+    batches: Iterator[tuple[Tensor, Tensor]]
     scored: list[tuple[Case, Prepared]]
 
 
@@ -96,7 +98,13 @@ def open_work(leg: Leg) -> Work:
                 f"{leg.checkpoint} holds epoch {state['epoch']}, but the leg begins after epoch {leg.first_epoch}."
             )
         unpack(tensors, trainer.model, trainer.average, trainer.optimiser)
-    return Work(leg, dataset, trainer, prepared_cases(dataset, leg.split, fitted))
+    ahead = batches(
+        training,
+        range(leg.first_epoch + 1, leg.last_epoch + 1),
+        loader_workers=leg.loader_workers,
+        pinned=leg.device == "cuda",
+    )
+    return Work(leg, dataset, trainer, ahead, prepared_cases(dataset, leg.split, fitted))
 
 
 def run_epoch(work: Work, epoch: int) -> EpochResult:
@@ -104,7 +112,7 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
     leg, trainer = work.leg, work.trainer
     windows = replace(leg.data, batch=-(-leg.data.batch // leg.micro_batches))
     started = time.perf_counter()
-    loss = trainer.train_epoch(epoch, loader_workers=leg.loader_workers)
+    loss = trainer.train_epoch(epoch, work.batches)
     trained = time.perf_counter()
     scores = evaluate(
         trainer.network,

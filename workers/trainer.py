@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from search_spaces.candidate import Candidate
 from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
-from workers.batches import TrainingSet, epoch_batches
+from workers.batches import TrainingSet, batches
 from workers.errors import DivergedError
 from workers.inference import Network
 from workers.seeding import derive_seed
 
 CLIP_NORM = 12.0  # nnU-Net's value; stops single steps, leaves normal ones alone
 MOMENTUM = 0.9
+CHECK_STEPS = 32
 POLY_POWER = 0.9  # Chen et al. 2017, DeepLabV3, section 4
 
 
@@ -54,41 +55,43 @@ class Trainer:
         model = (self.model if self.average is None else self.average).eval()
         return lambda windows: cast(Tensor, model(windows.to(self.device)))
 
-    def train_epoch(self, epoch: int, *, loader_workers: int = 0) -> float:
+    def train_epoch(self, epoch: int, source: Iterator[tuple[Tensor, Tensor]] | None = None) -> float:
         """Train one epoch (1-based) and return its mean loss.
 
+        Args:
+            source: Where its batches come next; by default they are prepared as they are needed.
+
         Raises:
-            DivergedError: A loss or a gradient that is not finite.
+            DivergedError: A loss or a gradient that is not finite, at the latest after ``CHECK_STEPS`` more steps and before
+                the epoch counts. To look at each at once would make a card wait for the host after every step.
         """
         recipe = self.candidate.recipe
         self.model.train()
         steps = self.training.steps
-        total = 0.0
+        values: list[Tensor] = []  # loss and norm of the gradient, by step
+        source = source or batches(self.training, range(epoch, epoch + 1))
         with _seeded(derive_seed(self.training.seed, "epoch", epoch)):
-            for step, (images, labels) in enumerate(
-                epoch_batches(self.training, epoch, loader_workers=loader_workers)
-            ):
+            for step in range(steps):
+                images, labels = next(source)
                 done = ((epoch - 1) * steps + step) / (self.max_epochs * steps)
                 for group in self.optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * schedule_factor(recipe, done)
-                total += self._step(images, labels, f"epoch {epoch}, step {step + 1}")
+                values.append(self._step(images, labels))
                 self._update_average((epoch - 1) * steps + step)
-        return total / steps
+                if (step + 1) % CHECK_STEPS == 0 or step + 1 == steps:
+                    _check_finite(values, epoch)
+        return float(torch.stack(values)[:, 0].double().mean())
 
-    def _step(self, images: Tensor, labels: Tensor, where: str) -> float:
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step of the optimiser; its loss and the norm of its gradient, on the device."""
         self.optimiser.zero_grad(set_to_none=True)
         parts = zip(
             images.tensor_split(self.micro_batches), labels.tensor_split(self.micro_batches), strict=True
         )
         losses = [self._backward(*part, share=len(part[0]) / len(images)) for part in parts]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
-        # Both are checked before the step: else spoilt weights would be scored before the next loss tells.
-        value = float(torch.stack(losses).sum())
-        for what, number in (("loss", value), ("norm of the gradient", float(norm))):
-            if not math.isfinite(number):
-                raise DivergedError(f"the {what} became {number} in {where}.")
         self.optimiser.step()
-        return value
+        return torch.stack([torch.stack(losses).sum(), norm.detach()])
 
     def _backward(self, images: Tensor, labels: Tensor, *, share: float) -> Tensor:
         """Add the gradient of a part of a batch; its share of the batch's loss."""
@@ -175,6 +178,14 @@ def _to_device(images: Tensor, device: torch.device) -> Tensor:
     if images.ndim == 4:
         return images.to(device, non_blocking=True, memory_format=torch.channels_last)
     return images.to(device, non_blocking=True)
+
+
+def _check_finite(values: list[Tensor], epoch: int) -> None:
+    first = max(0, len(values) - CHECK_STEPS)
+    for step, numbers in enumerate(torch.stack(values[first:]).tolist(), start=first + 1):
+        for what, number in zip(("loss", "norm of the gradient"), numbers, strict=True):
+            if not math.isfinite(number):
+                raise DivergedError(f"the {what} became {number} in epoch {epoch}, step {step}.")
 
 
 @contextmanager

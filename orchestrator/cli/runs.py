@@ -75,7 +75,7 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
         "searches for": ", ".join(f"{o.direction} {o.name}" for o in settings.objectives),
         "budget": f"{settings.trials} trials" + (f", {plan.job.budget.wall}" if plan.job.budget.wall else ""),
         "slots": f"{plan.slots.count} of {plan.slots.threads} core(s)"
-        + (" and a GPU each" if plan.slots.device == "cuda" else ""),
+        + plan.slots.card_text,
     }
     if as_json:
         print_json(facts)

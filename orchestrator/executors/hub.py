@@ -13,20 +13,21 @@ from dataclasses import dataclass
 from orchestrator.executor import Result
 from workers.contract import EpochResult, Leg, LegResult
 
+TOUCH = 1e-6  # of a card: three thirds are one
 IDLE_S = 5.0  # a slot asks again after this long, so that it notices a hub that is gone
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a slot takes of a node."""
+    """What a slot takes of a node: cores, and cards or a part of one."""
 
     cpus: int
-    gpus: int = 0
+    gpus: float = 0
 
 
 def shape_of(leg: Leg) -> Shape:
     """The slot that a leg needs."""
-    return Shape(leg.threads, 1 if leg.device == "cuda" else 0)
+    return Shape(leg.threads, 1 / leg.per_card if leg.device == "cuda" else 0)
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class Hub:
         taken = [*self.slots.values(), *self.opening.elements()]
         free = Shape(int(cpus) - sum(one.cpus for one in taken), int(gpus) - sum(one.gpus for one in taken))
         for shape, count in Counter(map(shape_of, self.waiting)).items():
-            fits = shape.cpus <= free.cpus and shape.gpus <= free.gpus
+            fits = shape.cpus <= free.cpus and shape.gpus <= free.gpus + TOUCH
             if count > self.opening[shape] + self.idle[shape] and fits:
                 self.opening[shape] += 1
                 return shape

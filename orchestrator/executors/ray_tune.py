@@ -14,6 +14,7 @@ folder that a killed driver left behind is removed by the next one.
 
 import fcntl
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -25,7 +26,7 @@ from typing import Any
 
 from orchestrator.errors import ExecutorError, PlaceError
 from orchestrator.executor import Result
-from orchestrator.executors.hub import Hub
+from orchestrator.executors.hub import TOUCH, Hub
 from orchestrator.executors.ray_fleet import Reach, run_fleet
 from orchestrator.slots import Node
 from workers.contract import Leg, LegResult
@@ -83,7 +84,7 @@ class RayTuneExecutor:
     Args:
         slots: How many legs of one slot run side by side.
         slot_cpus: Cores of a slot.
-        slot_gpus: Cards of a slot, 0 or 1.
+        slot_gpus: Cards of a slot, 0, 1, or the part of one that it shares.
         reach: What the nodes of the cluster must reach that this process has joined (``join``); None starts a Ray of its
             own on loopback.
         run_leg: ``module:function`` that every slot imports.
@@ -94,7 +95,7 @@ class RayTuneExecutor:
         *,
         slots: int,
         slot_cpus: int = 1,
-        slot_gpus: int = 0,
+        slot_gpus: float = 0,
         reach: Reach | None = None,
         run_leg: str = RUN_LEG,
     ) -> None:
@@ -196,7 +197,7 @@ class RayTuneExecutor:
             ray.init(
                 address="local",
                 num_cpus=self.slots * self.slot_cpus,
-                num_gpus=self.slots * self.slot_gpus,
+                num_gpus=math.ceil(self.slots * self.slot_gpus - TOUCH),
                 include_dashboard=False,
                 object_store_memory=128 << 20,
                 _temp_dir=str(self._folder),

@@ -20,6 +20,10 @@ CARDS = [Node("head", 0), Node("a", 16, 2), Node("b", 8, 4), Node("c", 32)]
         (CARDS, Resources(gpus=3), Slots(3, 2, "cuda", 1, 2)),
         (CARDS, Resources(slot_cpus=4), Slots(4, 4, "cuda", 1, 2)),  # b has cores for two cards only
         (CARDS, Resources(cpus=4), Slots(4, 1, "cuda", 1, 2)),
+        # 12 trials on 6 cards; b has a core a trial, so a trial has one and a core is left
+        (CARDS, Resources(trials_per_gpu=2), Slots(12, 1, "cuda", 1, 2, 2)),
+        (CARDS, Resources(gpus=1, trials_per_gpu=3), Slots(3, 1, "cuda", 1, 2, 3)),
+        ([Node("a", 16, 1)], Resources(trials_per_gpu=4), Slots(4, 4, "cuda", 1, 1, 4)),
         (CARDS, Resources(gpus=0), Slots(56, 1, "cpu", 32, 3)),
     ],
 )

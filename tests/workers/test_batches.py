@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from search_spaces.recipe import Augmentation
-from workers.batches import TrainingSet, cut, epoch_batches, epoch_order
+from workers.batches import TrainingSet, batches, cut, epoch_order
 from workers.contract import DataView
 from workers.errors import DataError
 from workers.preprocessing import Prepared
@@ -60,12 +60,7 @@ def test_every_unit_is_seen_equally_often_where_batches_do_not_divide_an_epoch(
         case.image[:] = number
     ours = training(*cases)  # 5 pictures, 2 a step: each epoch has room for 4
     assert ours.steps == 2
-    seen = Counter(
-        int(value)
-        for epoch in range(1, 6)
-        for images, _ in epoch_batches(ours, epoch, loader_workers=0)
-        for value in images[:, 0, 0, 0]
-    )
+    seen = Counter(int(value) for images, _ in batches(ours, range(1, 6)) for value in images[:, 0, 0, 0])
     assert seen == dict.fromkeys(range(5), 4)
 
 
@@ -83,8 +78,8 @@ def test_batches_are_the_same_with_any_number_of_loader_processes(
         symmetries=(0,),
     )
     before = torch.get_rng_state()
-    here, there = (list(epoch_batches(ours, 2, loader_workers=count)) for count in (0, 2))
-    assert len(here) == len(there) == 3
+    here, there = (list(batches(ours, range(2, 4), loader_workers=count)) for count in (0, 2))
+    assert len(here) == len(there) == 6
     for (images, labels), (others, theirs) in zip(here, there, strict=True):
         assert torch.equal(images, others) and torch.equal(labels, theirs)
     assert torch.equal(torch.get_rng_state(), before)  # or dropout would depend on the loader
@@ -93,8 +88,7 @@ def test_batches_are_the_same_with_any_number_of_loader_processes(
 def test_a_batch_depends_on_no_earlier_one(make_prepared: MakePrepared) -> None:
     cases = [make_prepared(9, 7, id=str(number)) for number in range(6)]
     one, other = training(*cases, augmentation=ALL), training(*cases, augmentation=ALL)
-    for epoch in (1, 2):
-        list(epoch_batches(one, epoch, loader_workers=0))
+    list(batches(one, range(1, 3)))
     for found, expected in zip(one.batch(3, 1), other.batch(3, 1), strict=True):
         assert torch.equal(found, expected)
     assert not torch.equal(one.batch(3, 1)[0], replace(one, seed=6).batch(3, 1)[0])

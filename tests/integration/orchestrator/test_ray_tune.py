@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,11 +38,11 @@ def run_leg(leg, report, should_stop):
 """
 
 
-def leg(trial: int, *, epochs: int = 1, threads: int = 1, raises: bool = False, device: str = "cpu") -> Leg:
+def leg(trial: int, *, epochs: int = 1, threads: int = 1, raises: bool = False, **more: Any) -> Leg:
     return Leg(
         search="s", trial=trial, fence=trial + 1, candidate={"raises": raises}, seed=0, first_epoch=0,
         last_epoch=epochs, max_epochs=epochs, checkpoint=None, storage="x", threads=threads,
-        device=device, data=DataView(dataset="d", digest="d", view="slices", size=(8, 8), batch=1),
+        data=DataView(dataset="d", digest="d", view="slices", size=(8, 8), batch=1), **more,
     )  # fmt: skip
 
 
@@ -165,6 +166,20 @@ def test_a_slot_with_a_card_has_it_to_itself(place: RayTuneExecutor, modules: Pa
     by_card = {card: {e.metrics["pid"] for e in epochs if e.metrics["card"] == card} for card in (0.0, 1.0)}
     assert [len(pids) for pids in by_card.values()] == [1, 1]
     assert len(epochs) == 4
+
+
+def test_slots_that_share_a_card_run_side_by_side(place: RayTuneExecutor, modules: Path) -> None:
+    place.close()
+    cards = RayTuneExecutor(slots=3, slot_gpus=1 / 3, run_leg="sleeper:run_leg")
+    try:
+        for trial in range(3):
+            cards.start(leg(trial, epochs=12, device="cuda", per_card=3))
+        found = until_ended(cards, *range(3))
+    finally:
+        cards.close()
+    epochs = [item for item in found if isinstance(item, EpochResult)]
+    assert {epoch.metrics["card"] for epoch in epochs} == {0.0}
+    assert len({epoch.metrics["pid"] for epoch in epochs}) == 3
 
 
 def test_ray_ends_with_a_killed_driver_and_its_folder_is_removed_by_the_next(modules: Path) -> None:
