@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from orchestrator.engine.events import NOT_PROMOTED, SEARCH_ENDED, Event
+from orchestrator.engine.evidence import duplicate_digest
 from workers.checkpoint import load_checkpoint
+from workers.contract import JSON
 from workers.errors import WorkerError
 
 
@@ -14,6 +16,8 @@ def faults(written: Iterable[Event], *, files: bool = True) -> list[str]:
     - Each trial has one verdict once the search is over, and never two.
     - The epochs of a trial are 1, 2, 3, ... without a gap or a repetition; each came from the leg that had the trial then.
     - The numbers of legs grow, and a trial has one leg at a time.
+    - Evidence of other searches stands before the first trial, each piece once; a trial that was not trained has evidence of
+      the very same training, whole, and says what that says.
     - The newest checkpoint of a trial whose weights may still be wanted is whole: its manifest lists files that are there.
 
     Args:
@@ -21,7 +25,7 @@ def faults(written: Iterable[Event], *, files: bool = True) -> list[str]:
         files: Look at checkpoints, too; needs the storage.
     """
     events = list(written)
-    found = [*_numbers(events), *_verdicts(events), *_epochs(events), *_legs(events)]
+    found = [*_numbers(events), *_verdicts(events), *_epochs(events), *_legs(events), *_evidence(events)]
     return found + list(_checkpoints(events)) if files else found
 
 
@@ -65,6 +69,8 @@ def _epochs(events: list[Event]) -> Iterator[str]:
             if epoch != last[trial] + 1:
                 yield f"trial {trial} reports epoch {epoch} after epoch {last[trial]}."
             last[trial] = epoch
+        elif event.kind == "reused":
+            last[event.body["trial"]] = event.body["epochs"][-1]["epoch"]
 
 
 def _legs(events: list[Event]) -> Iterator[str]:
@@ -89,8 +95,43 @@ def _legs(events: list[Event]) -> Iterator[str]:
                     running.pop(body["trial"], None)
 
 
+def _evidence(events: list[Event]) -> Iterator[str]:
+    known: dict[tuple[str, int], JSON] = {}
+    asked: dict[int, JSON] = {}
+    for event in events:
+        body = event.body
+        match event.kind:
+            case "asked":
+                asked[body["trial"]] = body
+            case "evidence":
+                who = f"evidence of trial {body['trial']} of {body['search']}"
+                if asked:
+                    yield f"event {event.seq}: {who} was written after the first trial was asked."
+                if (body["search"], body["trial"]) in known:
+                    yield f"event {event.seq}: {who} stands there twice."
+                if _duplicate(events[0], body) == body["duplicate"] and body["relation"] != "identical":
+                    yield f"event {event.seq}: {who} counts as {body['relation']} although it is the same training."
+                known[body["search"], body["trial"]] = body
+            case "reused":
+                where = f"trial {body['source']} of {body['search']}"
+                source, trial = known.get((body["search"], body["source"])), asked[body["trial"]]
+                if source is None:
+                    yield f"trial {body['trial']} reuses {where}, of which there is no evidence."
+                elif source["duplicate"] != _duplicate(events[0], trial):
+                    yield f"trial {body['trial']} reuses {where}, which is another training."
+                elif source["epochs"] != body["epochs"] or len(body["epochs"]) != trial["max_epochs"]:
+                    yield f"trial {body['trial']} reuses {where}, but not all of its epochs as the evidence has them."
+
+
+def _duplicate(opened: Event, trial: JSON) -> str:
+    """The digest of the training that a search would do of a candidate."""
+    data, protocol = opened.body["data_digest"], opened.body["protocol"]
+    return duplicate_digest(trial["digest"], data=data, protocol=protocol, seed=trial["seed"])
+
+
 def _checkpoints(events: list[Event]) -> Iterator[str]:
-    newest = {event.body["trial"]: event.body["checkpoint"] for event in events if event.kind == "epoch"}
+    reported = (event.body for event in events if event.kind in ("epoch", "reused"))
+    newest = {body["trial"]: body["checkpoint"] for body in reported if body["checkpoint"] is not None}
     for trial, location in sorted(newest.items()):
         try:
             load_checkpoint(location)

@@ -41,5 +41,9 @@ class ExtensionError(OrchestratorError, ValueError):
     """A search cannot be extended so."""
 
 
+class WarmStartError(OrchestratorError, ValueError):
+    """A search cannot begin with what another one found; nothing was written."""
+
+
 class PlaceError(OrchestratorError, ValueError):
     """A cluster, or one of its nodes, cannot run this job; nothing was started."""

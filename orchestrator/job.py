@@ -48,9 +48,18 @@ def _checked_objectives(objectives: dict[Direction, list[str]]) -> dict[Directio
     return objectives
 
 
+def _checked_searches(names: list[str]) -> list[str]:
+    for name in names:
+        _checked_name(name)
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} is named twice; keep one.")
+    return names
+
+
 Positive = Annotated[int, Ge(1), Le(1_000_000)]
 Name = Annotated[str, AfterValidator(_checked_name)]
 Duration = Annotated[str, AfterValidator(_checked_duration)]
+Searches = Annotated[list[str], AfterValidator(_checked_searches)]
 Objectives = Annotated[dict[Direction, list[str]], AfterValidator(_checked_objectives)]
 
 
@@ -89,6 +98,8 @@ class SearchSettings:
 
     Attributes:
         repeats: Of how many of the best candidates a second seed is trained at the end; ranks use the mean.
+        warm_start: Searches of the same journal whose trials are evidence for this one.
+        reuse: Whether a training that one of them did already is taken over instead of done again.
     """
 
     __pydantic_config__ = _STRICT
@@ -97,6 +108,8 @@ class SearchSettings:
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     presets: bool = True
     repeats: Annotated[int, Ge(0), Le(100)] = 0
+    warm_start: Searches = field(default_factory=list)
+    reuse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.events import Draft
 from orchestrator.errors import OrchestratorError, PlaceError
 from orchestrator.executor import Executor
 from orchestrator.journal import Journal
@@ -65,7 +66,7 @@ class Place:
         return join(self.cluster)
 
 
-def lead(plan: Plan, journal: Journal, place: Place, *, create: bool) -> JSON:
+def lead(plan: Plan, journal: Journal, place: Place, *, create: bool, evidence: Sequence[Draft] = ()) -> JSON:
     """Search, retrain, compare and export; the result, empty where a user paused or stopped the search.
 
     Args:
@@ -73,6 +74,7 @@ def lead(plan: Plan, journal: Journal, place: Place, *, create: bool) -> JSON:
         journal: Where it is remembered.
         place: Where legs run.
         create: Whether the search begins; else it goes on.
+        evidence: What a search that begins knows from others.
 
     Raises:
         SearchExistsError: It shall begin and its name is taken.
@@ -82,7 +84,7 @@ def lead(plan: Plan, journal: Journal, place: Place, *, create: bool) -> JSON:
     if place.in_process:
         settings = replace(plan.settings, slots=1)
         plan = replace(plan, settings=settings, slots=Slots(1, plan.slots.threads, plan.slots.device))
-    with led(plan, journal, place, create=create) as session:
+    with led(plan, journal, place, create=create, evidence=evidence) as session:
         try:
             drive(session)
             result = find_winner(session)
@@ -97,13 +99,15 @@ def lead(plan: Plan, journal: Journal, place: Place, *, create: bool) -> JSON:
 
 
 @contextmanager
-def led(plan: Plan, journal: Journal, place: Place, *, create: bool = False) -> Iterator[Session]:
+def led(
+    plan: Plan, journal: Journal, place: Place, *, create: bool = False, evidence: Sequence[Draft] = ()
+) -> Iterator[Session]:
     """A session with its executor and publisher; everything ends with it."""
     if place.cluster is not None and (fault := journal_fault(plan.job.storage, nodes=plan.slots.nodes)):
         raise PlaceError(fault)
     with interruptible(), _executor(plan, place) as executor:
         if create:
-            create_search(plan, journal)
+            create_search(plan, journal, evidence=evidence)
         with (
             _publishing(plan, journal, track=place.track),
             open_session(plan, journal, executor, place.watch or _unwatched) as session,

@@ -139,6 +139,7 @@ class _Planner:
             constraints={str(name): float(limit) for name, limit in job.constraints.items()},
             presets=tuple(preset_candidates(space)) if job.search.presets else (),
             repeats=job.search.repeats,
+            reuse=job.search.reuse,
             batch=view.batch,
             whole=slots.whole,
             gate=make_gate(dataset.num_channels, dataset.num_classes, view.size),

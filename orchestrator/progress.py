@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from orchestrator.engine.events import Event, Purpose
 from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.state import State
+from workers.contract import JSON
 
 if TYPE_CHECKING:
     from orchestrator.engine.engine import Engine
@@ -93,6 +94,11 @@ def describe(event: Event, state: State) -> str | None:
             return f"trial {body['trial']:3d} {body['verdict']}: {body['message'].splitlines()[0] if body['message'] else ''}"
         case "noted" if body["kind"] == "pause":
             return f"paused by {body['data']['by']} after the running epochs; 'segsearch resume' goes on."
+        case "noted" if body["kind"] == "evidence":
+            return "\n".join(map(_evidence, body["data"]["sources"]))
+        case "reused":
+            name, whence = state.trials[body["trial"]].name, f"trial {body['source']} of {body['search']}"
+            return f"trial {body['trial']:3d} {name}: {len(body['epochs'])} epochs reused from {whence}"
         case "extended":
             more = {k: body[k] for k in ("trials", "wall_s", "worker_hours") if body[k]}
             return f"extended by {body['by']}: {', '.join(f'{k} +{v:g}' for k, v in more.items())}."
@@ -101,6 +107,18 @@ def describe(event: Event, state: State) -> str | None:
         case "finished":
             return f"search finished: {body['message'] or body['reason']}"
     return None
+
+
+def _evidence(source: JSON) -> str:
+    """What a search was given of another one."""
+    use = (
+        ""
+        if source["relation"] == "identical"
+        else ", of which only the order counts here: other data or protocol"
+    )
+    beyond = f", {source['beyond']} beyond its limits" if source["beyond"] else ""
+    counts = f"{source['kept']} trials kept{use}; {source['outside']} outside the new space{beyond}"
+    return f"evidence of {source['search']}: {counts}"
 
 
 def spent_s(engine: "Engine") -> float:

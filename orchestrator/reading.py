@@ -19,6 +19,7 @@ from workers.contract import JSON
 
 PURPOSES: tuple[Purpose, ...] = ("retrain", "search", "baseline")
 RESULT = "result"
+EVIDENCE = "evidence"  # note of what a search was given of others
 LOG_POLL_S = 1.0
 
 
@@ -122,6 +123,17 @@ def state_of(written: list[Event]) -> State:
     for event in written:
         state.apply(event)
     return state
+
+
+def epoch_bodies(written: Iterable[Event]) -> dict[int, list[JSON]]:
+    """What each epoch of each trial gave, those of a training that was taken over included."""
+    found: dict[int, list[JSON]] = {}
+    for event in written:
+        if event.kind == "epoch":
+            found.setdefault(event.body["trial"], []).append(event.body)
+        elif event.kind == "reused":
+            found[event.body["trial"]] = list(event.body["epochs"])
+    return found
 
 
 def latest_result(written: Iterable[Event]) -> JSON | None:

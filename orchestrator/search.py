@@ -64,8 +64,13 @@ class Session:
         return self.engine.state.spent_s(time.time(), purpose)
 
 
-def create_search(plan: Plan, journal: Journal) -> None:
-    """Write the first event of a search.
+def create_search(plan: Plan, journal: Journal, *, evidence: Sequence[Draft] = ()) -> None:
+    """Write the first events of a search, all or none.
+
+    Args:
+        plan: Its plan.
+        journal: Where it is remembered.
+        evidence: What ``warm_start.gather`` found.
 
     Raises:
         SearchExistsError: The name is taken.
@@ -77,7 +82,7 @@ def create_search(plan: Plan, journal: Journal) -> None:
         versions=versions(),
         seed=plan.settings.seed,
     )
-    journal.create(plan.job.name, [opened])
+    journal.create(plan.job.name, [opened, *evidence])
 
 
 @contextmanager
@@ -90,10 +95,14 @@ def open_session(plan: Plan, journal: Journal, executor: Executor, watch: Watch)
     driver = Driver.current()
     leadership = journal.lead(plan.job.name, driver)
     engine = Engine(plan.settings)
-    engine.replay(journal.read(plan.job.name))
+    written = journal.read(plan.job.name)
+    engine.replay(written)
     session = Session(plan, journal, leadership, engine, executor, watch)
     try:
         session.record([events.leading(driver.to_json(), leadership.fence)])
+        if len(written) > 1 and all(event.kind in ("opened", "evidence", "noted") for event in written):
+            for event in written:  # the first driver: nobody was told what the search began with
+                session.watch(event, engine)
         yield session
     finally:
         journal.release(leadership)

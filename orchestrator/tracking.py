@@ -101,10 +101,10 @@ class Publisher:
             handler: Callable[[Event, Published], None] | None = getattr(self, f"_on_{event.kind}", None)
             if handler is not None:
                 handler(event, state)
-            if event.kind == "epoch":
+            for body in _epochs(event):
                 run = state.runs[event.body["trial"]]
-                metrics.setdefault(run, []).extend(_metrics(event.body))
-                metrics.setdefault(state.parent, []).extend(_best(event, state))
+                metrics.setdefault(run, []).extend(_metrics(body))
+                metrics.setdefault(state.parent, []).extend(_best(body, event.seq, state))
         for run, rows in metrics.items():
             for first in range(0, len(rows), 500):
                 client.log_batch(run, metrics=rows[first : first + 500])
@@ -283,16 +283,21 @@ def _metric_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
 
 
-def _best(event: Event, state: Published) -> list[Any]:
+def _epochs(event: Event) -> list[JSON]:
+    """What epochs gave of which an event tells: one, or all of a training that was taken over."""
+    return [event.body] if event.kind == "epoch" else event.body["epochs"] if event.kind == "reused" else []
+
+
+def _best(body: JSON, seq: int, state: Published) -> list[Any]:
     from mlflow.entities import Metric
 
-    value = event.body["metrics"].get(state.objective)
+    value = body["metrics"].get(state.objective)
     if value is None or (
         state.best is not None and (value <= state.best if state.maximize else value >= state.best)
     ):
         return []
     state.best = value
-    return [Metric(f"best_{_metric_name(state.objective)}", value, int(event.body["at"] * 1000), event.seq)]
+    return [Metric(f"best_{_metric_name(state.objective)}", value, int(body["at"] * 1000), seq)]
 
 
 def _input_closed(timeout_s: float) -> bool:

@@ -8,6 +8,7 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.engine.events import Draft
 from orchestrator.engine.leaderboard import Row
 from orchestrator.errors import JournalError, SearchExistsError
 from orchestrator.job import Retrain, job_from_json, load_job_document
@@ -19,11 +20,12 @@ from orchestrator.plugins import make_importable, plugin_digests
 from orchestrator.reading import ask, extend, leaderboard_rows, log_lines, result_of, searches, status
 from orchestrator.search import SearchPaused, drive
 from orchestrator.slots import Node
+from orchestrator.warm_start import Target, forked, gather
 from orchestrator.winners import ask_retraining, export_place, export_row
 from workers.contract import JSON
 
 __all__ = [
-    "Place", "ask", "export_trial", "extend", "leaderboard_rows", "log_lines", "result_of", "resume", "retrain", "run",
+    "Place", "ask", "export_trial", "extend", "fork", "leaderboard_rows", "log_lines", "result_of", "resume", "retrain", "run",
     "searches", "status", "validate",
 ]  # fmt: skip
 
@@ -77,18 +79,63 @@ def run(
     Raises:
         JobError: The job is wrong.
         SearchExistsError: A search of this name exists.
+        UnknownSearchError: One that the job names in ``search.warm_start`` does not exist.
+        WarmStartError: The job wants to reuse trainings, and there are none that it may.
         PlaceError: A node of the cluster does not reach what legs need.
         NoResultError: Nothing could be trained to its end.
     """
     plan = validate(job_file, place=place, dataset=dataset, storage=storage, raw=raw)
     journal = Journal(journal_url(plan.job.storage))
-    if plan.job.name not in journal.names():
-        return lead(plan, journal, place, create=True)
-    if not go_on:
+    if go_on and plan.job.name in journal.names():
+        return resume(plan.job.name, storage=plan.job.storage, place=place)
+    return _begin(plan, journal, place)
+
+
+def fork(
+    name: str,
+    job_file: str | Path,
+    *,
+    place: Place = HERE,
+    dataset: str | None = None,
+    storage: str | None = None,
+    raw: str | None = None,
+) -> JSON:
+    """Begin a search from a changed job with the trials of another search as evidence; returns its result.
+
+    Args:
+        name: The other search, in the same journal, finished or not; it stays as it is.
+        job_file: The job of the new search: the same data set, a narrower or wider space, other limits.
+        place: Where the new search runs.
+        dataset: As for ``validate``, and so are ``storage`` and ``raw``.
+
+    Raises:
+        JobError: The job is wrong, or its space holds nothing.
+        UnknownSearchError: No such search in the journal.
+        SearchExistsError: The new one's name is taken.
+        WarmStartError: The other search is on other data.
+        NoResultError: Nothing could be trained to its end.
+    """
+    plan = validate(job_file, place=place, dataset=dataset, storage=storage, raw=raw)
+    journal = Journal(journal_url(plan.job.storage))
+    return _begin(forked(plan, name, journal), journal, place)
+
+
+def _begin(plan: Plan, journal: Journal, place: Place) -> JSON:
+    if plan.job.name in journal.names():
         raise SearchExistsError(
             f"search {plan.job.name!r} exists already; resume it, or give the new one another name."
         )
-    return resume(plan.job.name, storage=plan.job.storage, place=place)
+    return lead(plan, journal, place, create=True, evidence=evidence_of(plan, journal))
+
+
+def evidence_of(plan: Plan, journal: Journal) -> tuple[Draft, ...]:
+    """What the searches that a job names in ``search.warm_start`` know for it.
+
+    Raises:
+        UnknownSearchError: One of them does not exist.
+        WarmStartError: Trainings are to be reused, and none can be.
+    """
+    return gather(journal, plan.job.search.warm_start, Target.of(plan))
 
 
 def resume(name: str, *, storage: str = DEFAULT_STORAGE, place: Place = HERE) -> JSON:

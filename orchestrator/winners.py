@@ -17,7 +17,7 @@ from orchestrator.job import Retrain, duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import search_folder
 from orchestrator.plan import Plan
-from orchestrator.reading import RESULT, latest_result
+from orchestrator.reading import RESULT, epoch_bodies, latest_result
 from orchestrator.search import Session, drive
 from search_spaces.candidate import Candidate, from_json
 from workers.checkpoint import load_checkpoint, trained_weights
@@ -77,7 +77,7 @@ def ask_retraining(session: Session, wish: Retrain) -> list[int]:
 def _epoch_s(session: Session, trial: int) -> float:
     """Wall seconds that an epoch of a trial takes: the median of those it reported, the first left out if it can be."""
     written = session.journal.read(session.plan.job.name)
-    seconds = [e.body["seconds"] for e in written if e.kind == "epoch" and e.body["trial"] == trial]
+    seconds = [body["seconds"] for body in epoch_bodies(written)[trial]]
     return float(np.median(seconds[1:] or seconds))
 
 
@@ -111,11 +111,8 @@ def _completed(session: Session, purpose: Purpose) -> list[Row]:
 
 def recorded_metrics(written: Iterable[Event], trial: int) -> dict[str, float]:
     """Metrics of the last epoch of a trial."""
-    found: dict[str, float] = {}
-    for event in written:
-        if event.kind == "epoch" and event.body["trial"] == trial:
-            found = dict(event.body["metrics"])
-    return found
+    found = epoch_bodies(written).get(trial)
+    return dict(found[-1]["metrics"]) if found else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Event, Finish, Purpose, Verdict
+from orchestrator.engine.evidence import reuse
 from orchestrator.engine.history import Memory
 from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.order import LegOrder, first_order
@@ -279,6 +280,8 @@ class Engine:
             profile=trial.profile,
             share=trial.share,
         )
+        if settled := reuse(self.settings, self.state, draft):
+            return Answer((draft, *settled), Wait())
         order = first_order(draft, fence=self.state.fence + 1)
         return Answer((draft, order.draft), Start(order))
 
@@ -301,6 +304,8 @@ class Engine:
             "share": 1.0,
         }
         draft = events.asked(number, to_json(found.candidate), **fields)
+        if settled := reuse(self.settings, self.state, draft):
+            return Answer((*proposal.rejected, draft, *settled), Wait())
         order = first_order(draft, fence=self.state.fence + 1)
         return Answer((*proposal.rejected, draft, order.draft), Start(order))
 

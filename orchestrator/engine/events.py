@@ -6,7 +6,7 @@ The constructors below are the only makers of bodies; a reader of an older versi
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ from workers.contract import JSON, EpochResult, LegResult
 
 Kind = Literal[
     "opened",
+    "evidence",
     "leading",
     "asked",
     "rejected",
@@ -24,17 +25,19 @@ Kind = Literal[
     "refused",
     "promoted",
     "halted",
+    "reused",
     "trial_ended",
     "stop_requested",
     "finished",
     "extended",
     "noted",
 ]
-Source = Literal["preset", "random", "sampler", "mutation", "repeat", "request"]
+Source = Literal["preset", "evidence", "random", "sampler", "mutation", "repeat", "request"]
 Purpose = Literal["search", "retrain", "baseline"]
 Verdict = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Rejection = Literal["constraint", "duplicate", "unbuildable"]
 Finish = Literal["trials", "wall", "worker_hours", "exhausted", "stop_requested"]
+Relation = Literal["identical", "transfer"]
 
 NOT_PROMOTED, SEARCH_ENDED = "not promoted", "the search ended"
 """Messages of trials that were stopped because the search ended; they go on when it is extended."""
@@ -97,6 +100,52 @@ def opened(
     """A search begins: what the user submitted and what its results are bound to."""
     body = {"job": job, "data_digest": data_digest, "protocol": dict(protocol), "versions": dict(versions)}
     return Draft("opened", {**body, "seed": seed})
+
+
+def evidence(
+    search: str,
+    trial: int,
+    candidate: JSON,
+    *,
+    name: str,
+    digest: str,
+    duplicate: str,
+    trace: JSON,
+    seed: int,
+    relation: Relation,
+    rank: int | None,
+    verdict: Verdict | None,
+    max_epochs: int,
+    profile: Mapping[str, float],
+    share: float,
+    epochs: Sequence[JSON],
+    checkpoint: str | None,
+) -> Draft:
+    """What a trial of another search found; it stands before everything that this search decides.
+
+    Args:
+        search: The other search.
+        trial: Number of the trial there.
+        candidate: Its candidate as JSON.
+        name: What a user saw there.
+        digest: Canonical digest of the candidate.
+        duplicate: The digest of ``engine.evidence.duplicate_digest``: equal where a training here would be the same.
+        trace: The candidate as choices of this search's space.
+        seed: Seed of the trial.
+        relation: ``identical`` where data and protocol are those of this search, so that its scores compare with the ones
+            here; else ``transfer``, and only its rank is used.
+        rank: Its place among the trials of its search; None without a score.
+        verdict: Its verdict there; None where it had none yet.
+        max_epochs: Length of its full training.
+        profile: Numbers of the gate there.
+        share: Slots that a leg of it took.
+        epochs: Bodies of its ``epoch`` events without trial, leg and checkpoint.
+        checkpoint: Where its trained network is, if this search may take it over as it is.
+    """
+    body = {"search": search, "trial": trial, "candidate": candidate, "name": name, "digest": digest}
+    more = {"duplicate": duplicate, "trace": trace, "seed": seed, "relation": relation, "rank": rank}
+    rest = {"verdict": verdict, "max_epochs": max_epochs, "profile": dict(profile), "share": share}
+    return Draft("evidence", {**body, **more, **rest, "epochs": list(epochs), "checkpoint": checkpoint})
 
 
 def leading(driver: Mapping[str, Any], fence: int) -> Draft:
@@ -230,6 +279,20 @@ def promoted(trial: int, *, from_epoch: int, to_epoch: int, judged: bool, value:
 def halted(trial: int, *, epoch: int, reason: str) -> Draft:
     """A running trial must end after this epoch, as its scheduler expects no more of it."""
     return Draft("halted", {"trial": trial, "epoch": epoch, "reason": reason})
+
+
+def reused(trial: int, *, search: str, source: int, epochs: Sequence[JSON], checkpoint: str | None) -> Draft:
+    """A trial is not trained, as another search did the same training; at no cost.
+
+    Args:
+        trial: Number of the trial.
+        search: The other search.
+        source: Number of the trial there.
+        epochs: What each epoch gave there, as in ``evidence``.
+        checkpoint: Where the trained network is; None where it is gone.
+    """
+    body = {"trial": trial, "search": search, "source": source}
+    return Draft("reused", {**body, "epochs": list(epochs), "checkpoint": checkpoint})
 
 
 def trial_ended(trial: int, verdict: Verdict, *, value: float | None, epoch: int, message: str = "") -> Draft:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Source
+from orchestrator.engine.evidence import asked_first
 from orchestrator.engine.sampler import History
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.state import State
@@ -84,6 +85,8 @@ def _candidates(
     for name, candidate in settings.presets:
         if name not in state.presets:
             yield name, candidate, "preset"
+    for item in asked_first(settings, state):
+        yield item.title, from_json(Candidate, item.trial.candidate), "evidence"
     # Numbers of proposals, not of events: notes and restarts of the driver do not change what is proposed.
     number = len(state.proposals)
     for attempt in range(MAX_ATTEMPTS - state.rejected_in_row):

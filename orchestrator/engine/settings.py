@@ -72,6 +72,7 @@ class EngineSettings:
         gate: Measures a candidate before any worker is used.
         repeats: Of how many of the best candidates a second seed is trained when no new trial can begin; they count in
             no budget of trials.
+        reuse: Whether a result of another search stands for the same training here.
         batch: Samples a step; a trial that runs out of memory is tried again with ever smaller parts of it.
         whole: Slots that one leg may take at once, for a trial whose smallest parts run out of memory.
         retries: How often a failed trial is handed out again without having finished an epoch in between.
@@ -90,6 +91,7 @@ class EngineSettings:
     presets: "tuple[tuple[str, Candidate], ...]" = ()
     gate: Gate = no_gate
     repeats: int = 0
+    reuse: bool = False
     batch: int = 1
     whole: int = 1
     retries: int = 2

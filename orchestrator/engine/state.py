@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.engine.events import NOT_PROMOTED, SEARCH_ENDED, Event, Finish, Purpose
+from orchestrator.engine.evidence import Evidence, Shelf
 from orchestrator.engine.ledger import Ledger
 from orchestrator.engine.objective import Objective, Vector, vector_of
 from orchestrator.engine.trial import RunningLeg, Trial
@@ -45,6 +46,7 @@ class State:
         searched: Trials that the search proposed, in order; repeats are not among them.
         repeats: Trials that repeat a candidate, by its digest.
         rejections: Rejected proposals by reason; constraints as ``constraint:<name>``.
+        evidence: What other searches found, and what of it is the same training as here.
         closest: Of the proposals that a limit turned down, the lowest number, by the limit's name.
         refused: Results of legs that were no longer theirs.
         rejected_in_row: Rejected proposals since the last trial of the search was asked.
@@ -60,6 +62,7 @@ class State:
         self.trials: list[Trial] = []
         self.proposals: list[Trial | Rejected] = []
         self.presets: set[str] = set()
+        self.evidence = Shelf()
         self.digests: dict[str, int] = {}
         self.searched: list[Trial] = []
         self.repeats: dict[str, list[Trial]] = {}
@@ -88,6 +91,10 @@ class State:
             )
         changed: list[Trial] = []
         match event.kind:
+            case "opened":
+                self.evidence.begin(event.body)
+            case "evidence":
+                self._learn(event.body)
             case "leading":
                 changed = self._lead(event.at)
             case "asked":
@@ -105,6 +112,8 @@ class State:
             case "halted":
                 trial = self.trial(event)
                 trial.halted, trial.allowed = event.body["reason"], event.body["epoch"]
+            case "reused":
+                self._reuse(event)
             case "trial_ended":
                 trial = self.trial(event)
                 trial.verdict, trial.message = event.body["verdict"], event.body["message"]
@@ -117,7 +126,7 @@ class State:
                 self.finished = event.body["reason"]
             case "extended":
                 changed = self._extend(event)
-            case "opened" | "noted":
+            case "noted":
                 pass
             case _:
                 raise ReplayError(
@@ -219,6 +228,8 @@ class State:
         self.rejected_in_row += 1
         if body["source"] == "preset":
             self.presets.add(body["name"])
+        if body["source"] == "evidence":
+            self.evidence.turned_down.add(body["digest"])
 
     def _start_leg(self, body: JSON, at: float) -> None:
         trial = self.trials[body["trial"]]
@@ -231,10 +242,27 @@ class State:
         leg = self._current_leg(trial, event)
         leg.worked_s += body["seconds"]
         trial.cost.work += trial.share * body["seconds"]
-        trial.epoch, trial.checkpoint, trial.failures = body["epoch"], body["checkpoint"], 0
+        trial.checkpoint, trial.failures = body["checkpoint"], 0
+        self._score(trial, body)
+
+    def _learn(self, body: JSON) -> None:
+        found = Evidence.of(body)
+        for epoch in body["epochs"]:
+            self._score(found.trial, epoch)
+        self.evidence.add(found)
+
+    def _reuse(self, event: Event) -> None:
+        trial = self.trial(event)
+        trial.checkpoint = event.body["checkpoint"]
+        for epoch in event.body["epochs"]:
+            self._score(trial, epoch)
+
+    def _score(self, trial: Trial, body: JSON) -> None:
+        """Take in what an epoch of a trial gave, whoever trained it."""
         score = self.vector(
             trial, epoch=body["epoch"], metrics=body["metrics"], train_s=body["train_seconds"]
         )
+        trial.epoch = body["epoch"]
         trial.trained_s += trial.share * body["train_seconds"]
         if score is not None:
             trial.scores[trial.epoch] = score
@@ -261,7 +289,7 @@ class State:
         return trial.leg
 
 
-_ABOUT_A_TRIAL = ("asked", "leg_started", "epoch", "leg_ended", "promoted", "halted", "trial_ended")
+_ABOUT_A_TRIAL = ("asked", "leg_started", "epoch", "leg_ended", "promoted", "halted", "reused", "trial_ended")
 _ASKED = (
     "name", "candidate", "digest", "trace", "seed", "source", "purpose", "max_epochs", "profile", "share",
 )  # fmt: skip

@@ -1,0 +1,363 @@
+"""What other searches found: shown to samplers, asked first, or taken over instead of trained."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+
+from orchestrator.audit import faults
+from orchestrator.engine import events
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.events import Draft, Event
+from orchestrator.engine.evidence import FIRST, duplicate_digest
+from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.objective import Objective
+from orchestrator.engine.sampler import Observation
+from orchestrator.engine.samplers.tpe import TreeParzen
+from orchestrator.engine.settings import EngineSettings, Kind, Scheduler
+from orchestrator.errors import WarmStartError
+from orchestrator.executors.simulated import Recording
+from orchestrator.journal import Journal
+from orchestrator.warm_start import Target, gather
+from search_spaces.candidate import Candidate, from_json
+from search_spaces.narrow import narrow
+
+JOB = {"objectives": {"maximize": ["dice"]}}
+PROTOCOL = {"version": 1, "max_epochs": 9}
+TWO = {"maximize": ["dice"], "minimize": ["parameters"]}
+
+
+def opened(data: str = "d", protocol: dict[str, Any] = PROTOCOL, job: dict[str, Any] = JOB) -> Draft:
+    return events.opened(job, data, protocol=protocol, versions={}, seed=0)
+
+
+def driver(toys: SimpleNamespace, settings: EngineSettings, first: Sequence[Draft], **more: Any) -> Any:
+    """A search that begins with these events."""
+    made = toys.Driver(settings, **more)
+    made.log.events.clear()
+    made.log.append(first, made.now)
+    return made
+
+
+def finished(toys: SimpleNamespace, *, job: dict[str, Any] = JOB, **changes: Any) -> Any:
+    """A search that ran to its end."""
+    made = driver(toys, toys.settings(**changes), [opened(job=job)])
+    assert made.run() == "trials"
+    return made
+
+
+@pytest.fixture
+def gathered(tmp_path: Path, toys: SimpleNamespace) -> Any:
+    """What a journal with these searches holds for a new one."""
+
+    def find(sources: dict[str, Any], settings: EngineSettings, **origin: Any) -> list[Draft]:
+        journal = Journal(f"sqlite:///{tmp_path}/journal.db")
+        for name, source in sources.items():
+            if name not in journal.names():
+                journal.create(name, [Draft(e.kind, e.body, e.version) for e in source.log.events])
+        start = opened(**origin)
+        target = Target(
+            settings.space,
+            settings.constraints,
+            start.body["data_digest"],
+            start.body["protocol"],
+            settings.reuse,
+        )
+        found = [start, *gather(journal, sources, target)]
+        journal.close()
+        return found
+
+    return find
+
+
+def shown(engine: Engine) -> list[Observation]:
+    """What a sampler would be given now."""
+    return list(engine._memory.history(engine.state).observations)
+
+
+def note(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
+    [found] = [draft.body["data"]["sources"] for draft in drafts if draft.kind == "noted"]
+    return found  # type: ignore[no-any-return]
+
+
+def test_samplers_see_identical_evidence_as_they_saw_it_in_its_own_search(
+    toys: SimpleNamespace, gathered: Any
+) -> None:
+    old = finished(toys, repeats=2)
+    settings = toys.settings()
+    first = gathered({"old": old}, settings)
+    assert note(first) == [{"search": "old", "relation": "identical", "kept": 14, "outside": 0, "beyond": 0}]
+    new = driver(toys, settings, first)
+    new.engine.replay(new.log.events)
+    assert shown(new.engine) == shown(old.engine)
+    assert new.engine.state.trials == []
+    assert new.engine.state.spent_s(1e9) == 0
+
+
+def test_other_rungs_see_the_epochs_that_they_are_about(toys: SimpleNamespace, gathered: Any) -> None:
+    old = finished(toys)
+    settings = toys.settings(scheduler=Scheduler("asha", max_epochs=9, min_epochs=2, reduction=2))
+    new = driver(toys, settings, gathered({"old": old}, settings))
+    new.engine.replay(new.log.events)
+    for item in shown(new.engine):
+        [trial] = [t for t in old.engine.state.searched if t.trace == item.trace]
+        assert item.scores == tuple((e, trial.scores[e]) for e in (2, 4, 8, 9) if e in trial.scores)
+
+
+def test_a_narrowed_space_drops_what_is_outside_and_counts_it(toys: SimpleNamespace, gathered: Any) -> None:
+    old = finished(toys)
+    inside = sum(t.trace["recipe.optimiser"] == "adamw" for t in old.engine.state.searched)
+    settings = toys.settings(space=narrow(toys.space, {"recipe.optimiser": "adamw"}))
+    first = gathered({"old": old}, settings)
+    assert 0 < inside < 12
+    assert note(first) == [
+        {"search": "old", "relation": "identical", "kept": inside, "outside": 12 - inside, "beyond": 0}
+    ]
+    assert all(d.body["trace"]["recipe.optimiser"] == "adamw" for d in first if d.kind == "evidence")
+    new = driver(toys, settings, first)
+    assert new.run() == "trials"
+    assert faults(new.log.events, files=False) == []
+
+
+def test_what_is_beyond_a_new_limit_is_left_out(toys: SimpleNamespace, gathered: Any) -> None:
+    def gate(candidate: Candidate) -> dict[str, float]:
+        return {"parameters": 1.0 + (candidate.recipe.optimiser == "sgd")}
+
+    old = finished(toys, gate=gate)
+    within = sum(t.profile["parameters"] == 1.0 for t in old.engine.state.searched)
+    found = gathered({"old": old}, toys.settings(gate=gate, constraints={"parameters": 1.5}))
+    assert note(found)[0] | {"kept": within, "beyond": 12 - within} == note(found)[0]
+
+
+def test_a_sampler_begins_with_its_model_where_evidence_suffices(
+    toys: SimpleNamespace, gathered: Any
+) -> None:
+    """TPE draws its first ten at random; with evidence its first proposals are near what was best."""
+    scheduler = Scheduler("none", max_epochs=9)
+    old = finished(toys, trials=30, seed=5, scheduler=scheduler)
+    settings = toys.settings(trials=10, sampler=TreeParzen(), seed=1, scheduler=scheduler)
+    fork = driver(toys, settings, gathered({"old": old}, settings))
+    fresh = driver(toys, settings, [opened()])
+    quality = {}
+    for name, search in {"fork": fork, "fresh": fresh}.items():
+        assert search.run() == "trials"
+        candidates = [from_json(Candidate, t.candidate) for t in search.engine.state.searched]
+        quality[name] = sum(map(toys.quality, candidates)) / len(candidates)
+    assert quality["fork"] > quality["fresh"] + 0.05
+
+
+@pytest.mark.parametrize(
+    "origin", [{"data": "other"}, {"protocol": {**PROTOCOL, "max_epochs": 27}}], ids=["data", "horizon"]
+)
+def test_transfer_asks_the_best_there_first_and_shows_samplers_nothing(
+    toys: SimpleNamespace, gathered: Any, origin: dict[str, Any]
+) -> None:
+    old = finished(toys)
+    settings = toys.settings(trials=8, slots=1)
+    first = gathered({"old": old}, settings, **origin)
+    assert note(first)[0]["relation"] == "transfer"
+    new = driver(toys, settings, first)
+    new.engine.replay(new.log.events)
+    assert shown(new.engine) == []
+    assert new.run() == "trials"
+    best = [row.digest for row in leaderboard(old.engine.state)][:FIRST]
+    searched = new.engine.state.searched
+    assert [t.digest for t in searched[:FIRST]] == best
+    assert [t.source for t in searched] == ["evidence"] * FIRST + ["random"] * (8 - FIRST)
+    assert searched[0].name.endswith(" of old")
+    assert all(t.cost.total > 0 for t in searched)
+
+
+def test_what_is_asked_first_and_rejected_is_asked_once(toys: SimpleNamespace, gathered: Any) -> None:
+    old = finished(toys)
+    best = leaderboard(old.engine.state)[0].digest
+
+    def gate(candidate: Candidate) -> dict[str, float]:
+        return {"parameters": float(toys.quality(candidate) > 0.97 * quality)}
+
+    quality = toys.quality(
+        from_json(Candidate, old.engine.state.trials[leaderboard(old.engine.state)[0].trial].candidate)
+    )
+    settings = toys.settings(gate=gate, constraints={"parameters": 0.5})
+    new = driver(toys, settings, gathered({"old": old}, settings, data="other"))
+    assert new.run() == "trials"
+    rejected = [e.body for e in new.log.events if e.kind == "rejected" and e.body["source"] == "evidence"]
+    assert [body["digest"] for body in rejected].count(best) == 1
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("job", [JOB, {"objectives": TWO}], ids=["one", "two"])
+def test_nothing_is_trained_twice_where_the_job_reuses(
+    toys: SimpleNamespace, gathered: Any, kind: Kind, job: dict[str, Any]
+) -> None:
+    if job is not JOB and kind in ("pasha", "median", "curve"):
+        pytest.skip("judges one objective")
+    objectives = (Objective("dice"), Objective("parameters", "minimize"))[: len(job["objectives"])]
+    changes: dict[str, Any] = {
+        "space": toys.finite, "trials": 6, "repeats": 1, "objectives": objectives,
+        "presets": (("known", toys.finite(lambda _, domain: domain.first)),),
+        "gate": lambda candidate: {"parameters": 1.0 + candidate.recipe.warmup},
+        "scheduler": Scheduler(kind, max_epochs=9, min_epochs=1, reduction=3),
+    }  # fmt: skip
+    old = finished(toys, job=job, **changes)
+    settings = toys.settings(**changes, reuse=True)
+    new = driver(toys, settings, gathered({"old": old}, settings, job=job))
+    assert new.run() == "trials"
+    done = {(t.digest, t.seed): t for t in old.engine.state.of("search") if t.verdict == "completed"}
+    reused = {e.body["trial"]: e.body for e in new.log.events if e.kind == "reused"}
+    trials = new.engine.state.trials
+    assert len(new.engine.state.searched) == 6
+    whole = [t for t in trials if not (t.is_repeat and t.epoch < 9)]  # a repeat goes as far as its trial
+    assert {(trials[n].digest, trials[n].seed) for n in reused} == {
+        (t.digest, t.seed) for t in whole
+    } & done.keys()
+    assert len(reused) >= 1
+    assert {leg.trial for leg in new.started}.isdisjoint(reused)
+    for number, body in reused.items():
+        trial, source = trials[number], old.engine.state.trials[body["source"]]
+        assert (trial.verdict, trial.scores, trial.values) == ("completed", source.scores, source.values)
+        assert trial.cost.total == 0
+        assert trial.message == f"reused: trial {source.number} of old"
+    assert faults(new.log.events, files=False) == []
+    again = Engine(settings)
+    again.replay(new.log.events)
+    assert [vars_of(t) for t in again.state.trials] == [vars_of(t) for t in trials]
+
+
+def vars_of(trial: Any) -> tuple[Any, ...]:
+    return (trial.digest, trial.verdict, trial.epoch, trial.scores, trial.checkpoint, trial.cost.total)
+
+
+def test_without_reuse_the_same_candidates_are_trained_anew(toys: SimpleNamespace, gathered: Any) -> None:
+    changes = {"space": toys.finite, "trials": 6, "scheduler": Scheduler("none", max_epochs=9)}
+    old = finished(toys, **changes)
+    settings = toys.settings(**changes)
+    new = driver(toys, settings, gathered({"old": old}, settings))
+    assert new.run() == "trials"
+    assert {leg.trial for leg in new.started} == set(range(6))
+    # What both searches trained with the same seed is one observation.
+    assert len(shown(new.engine)) == 6
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"data": "e"}, {"protocol": {**PROTOCOL, "batch": 4}}])
+def test_another_seed_data_or_protocol_is_another_training(
+    toys: SimpleNamespace, gathered: Any, change: dict[str, Any]
+) -> None:
+    changes = {"space": toys.finite, "trials": 6, "scheduler": Scheduler("none", max_epochs=9)}
+    old = finished(toys, **changes)
+    seed = {"seed": change["seed"]} if "seed" in change else {}
+    settings = toys.settings(**changes, **seed)
+    first = gathered({"old": old}, settings, **({} if seed else change))
+    new = driver(toys, replace(settings, reuse=True), first)
+    assert new.run() == "trials"
+    assert not any(e.kind == "reused" for e in new.log.events)
+    keys = {duplicate_digest("c", data="d", protocol=PROTOCOL, seed=0)} | {
+        duplicate_digest("c", **{"data": "d", "protocol": PROTOCOL, "seed": 0} | change)
+    }
+    assert len(keys) == 2
+
+
+def test_reuse_needs_something_to_reuse(toys: SimpleNamespace, gathered: Any) -> None:
+    settings = toys.settings(reuse=True)
+    with pytest.raises(WarmStartError, match=r"search.reuse: there is nothing to reuse; name searches"):
+        gathered({}, settings)
+    with pytest.raises(
+        WarmStartError, match=r"search.reuse: 'old' ran on other data or under another protocol"
+    ):
+        gathered({"old": finished(toys)}, settings, data="other")
+
+
+def test_a_fork_of_a_fork_knows_both_and_each_training_once(toys: SimpleNamespace, gathered: Any) -> None:
+    changes = {"space": toys.finite, "trials": 4, "scheduler": Scheduler("none", max_epochs=9)}
+    first = finished(toys, **changes)
+    settings = toys.settings(**changes, reuse=True, seed=0)
+    second = driver(toys, settings, gathered({"first": first}, settings))
+    assert second.run() == "trials"
+    third = gathered({"first": first, "second": second}, settings)
+    kept = [d.body for d in third if d.kind == "evidence"]
+    digests = {t.digest for s in (first, second) for t in s.engine.state.searched}
+    assert sorted(body["digest"] for body in kept) == sorted(digests)
+    alone = [d.body for d in gathered({"second": second}, settings) if d.kind == "evidence"]
+    assert {body["digest"] for body in alone} == digests
+
+
+def test_an_unfinished_source_gives_what_it_had(toys: SimpleNamespace, gathered: Any) -> None:
+    old = driver(toys, toys.settings(), [opened()])
+    assert old.run(until=30) is None
+    scored = sum(bool(t.scores) for t in old.engine.state.trials)
+    settings = toys.settings()
+    first = gathered({"old": old}, settings)
+    assert note(first)[0]["kept"] == scored > 0
+    new = driver(toys, settings, first)
+    new.engine.replay(new.log.events)
+    assert {item.state for item in shown(new.engine)} == {"scored"}
+
+
+def test_who_diverged_there_is_shown_as_failed(toys: SimpleNamespace, gathered: Any) -> None:
+    def curve(candidate: Candidate) -> Recording:
+        whole: Recording = toys.rising(candidate)
+        return (
+            replace(whole, breaks="diverged", metrics=whole.metrics[:1], seconds=whole.seconds[:1])
+            if candidate.recipe.optimiser == "sgd"
+            else whole
+        )
+
+    old = driver(toys, toys.settings(), [opened()], curve=curve)
+    assert old.run() == "trials"
+    settings = toys.settings()
+    new = driver(toys, settings, gathered({"old": old}, settings))
+    new.engine.replay(new.log.events)
+    assert shown(new.engine) == shown(old.engine)
+    assert any(item.violation > 0 for item in shown(new.engine))
+
+
+def test_a_crash_anywhere_changes_nothing(toys: SimpleNamespace, gathered: Any) -> None:
+    changes = {"space": toys.finite, "trials": 6, "slots": 1, "repeats": 1}
+    old = finished(toys, **changes, scheduler=Scheduler("asha", max_epochs=9, min_epochs=1, reduction=3))
+    settings = toys.settings(**changes, reuse=True)
+    first = gathered({"old": old}, settings)
+    whole = driver(toys, settings, first)
+    assert whole.run() == "trials"
+    assert any(e.kind == "reused" for e in whole.log.events)
+    for length in range(len(first), len(whole.log.events)):
+        killed = driver(toys, settings, first, torn=False)
+        if killed.run(until=length) is None:
+            assert killed.run() == "trials"
+        assert [vars_of(t)[:4] for t in killed.engine.state.trials] == [
+            vars_of(t)[:4] for t in whole.engine.state.trials
+        ]
+
+
+def test_an_audit_names_what_is_wrong_with_evidence(toys: SimpleNamespace, gathered: Any) -> None:
+    changes = {"space": toys.finite, "trials": 3, "slots": 1, "scheduler": Scheduler("none", max_epochs=9)}
+    old = finished(toys, **changes)
+    settings = toys.settings(**changes, reuse=True)
+    new = driver(toys, settings, gathered({"old": old}, settings))
+    assert new.run() == "trials"
+    assert faults(new.log.events, files=False) == []
+    bodies = [(e.kind, e.version, e.body) for e in new.log.events]
+
+    def faults_of(changed: list[tuple[Any, int, dict[str, Any]]]) -> list[str]:
+        written = [Event(n, kind, version, 0.0, body) for n, (kind, version, body) in enumerate(changed, 1)]
+        return faults(written, files=False)
+
+    place = next(n for n, (kind, _, _) in enumerate(bodies) if kind == "reused")
+    reused = bodies[place][2]
+    piece = next(item for item in bodies if item[0] == "evidence" and item[2]["trial"] == reused["source"])
+    late = faults_of([*bodies, piece])
+    assert any("was written after the first trial was asked." in fault for fault in late)
+    assert any("stands there twice." in fault for fault in late)
+    without = faults_of([item for item in bodies if item is not piece])
+    what = f"trial {reused['trial']} reuses trial {reused['source']} of old"
+    assert without == [f"{what}, of which there is no evidence."]
+    short = {**reused, "epochs": reused["epochs"][:-1]}
+    assert f"{what}, but not all of its epochs as the evidence has them." in faults_of(
+        [*bodies[:place], ("reused", 1, short), *bodies[place + 1 :]]
+    )
+    other = [("evidence", 1, {**piece[2], "duplicate": "x"}) if item is piece else item for item in bodies]
+    assert f"{what}, which is another training." in faults_of(other)
+    claimed = [("evidence", 1, {**piece[2], "relation": "transfer"}) if i is piece else i for i in bodies]
+    assert any("although it is the same training" in fault for fault in faults_of(claimed))
