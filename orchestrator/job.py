@@ -1,15 +1,18 @@
 """The job file: what a user submits. Read strictly, every error at once, then frozen."""
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
 from orchestrator.engine.objective import Direction, objectives_of
+from orchestrator.engine.screening import num_dropped
 from orchestrator.engine.settings import ONE_OBJECTIVE, Kind
 from orchestrator.yaml_document import Document, DocumentError, Problem, parse_document
 from search_spaces.register import unknown_name
@@ -93,11 +96,29 @@ class SchedulerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ScreeningSettings:
+    """Which proposals are turned down before training: the lowest ``drop`` of the newest ``among`` by a zero-cost score."""
+
+    __pydantic_config__ = _STRICT
+    score: str
+    drop: Annotated[float, Gt(0), Le(0.9)] = 0.25
+    among: Annotated[int, Ge(2), Le(1000)] = 8
+
+    def __post_init__(self) -> None:
+        if num_dropped(self.drop, self.among) == 0:
+            raise ValueError(
+                f"drop ({self.drop:g}) of among ({self.among}) is less than one proposal; raise among to "
+                f"{math.ceil(1 / self.drop)} or more, or drop."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSettings:
     """How candidates are proposed and judged.
 
     Attributes:
         repeats: Of how many of the best candidates a second seed is trained at the end; ranks use the mean.
+        screening: Which proposals are not worth a training by their zero-cost score; none by default.
         warm_start: Searches of the same journal whose trials are evidence for this one.
         reuse: Whether a training that one of them did already is taken over instead of done again.
     """
@@ -108,6 +129,7 @@ class SearchSettings:
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     presets: bool = True
     repeats: Annotated[int, Ge(0), Le(100)] = 0
+    screening: ScreeningSettings | None = None
     warm_start: Searches = field(default_factory=list)
     reuse: bool = False
 
@@ -324,6 +346,8 @@ def _type_at(path: tuple[str | int, ...]) -> Any:
             current = get_args(get_args(current)[0])[0] if get_origin(get_args(current)[0]) is list else None
         else:
             return None
+        if get_origin(current) is UnionType and get_args(current)[1:] == (type(None),):
+            current = get_args(current)[0]
     return current
 
 

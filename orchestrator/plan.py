@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.engine.objective import COSTS, objectives_of
 from orchestrator.engine.sampler import Sampler
+from orchestrator.engine.screening import Screening
 from orchestrator.engine.settings import EngineSettings, Scheduler
 from orchestrator.job import Job, JobError
 from orchestrator.places import absolute, search_folder
@@ -23,6 +24,7 @@ from search_spaces.preset import preset_candidates
 from search_spaces.profile import profile
 from search_spaces.register import kinds, lookup, unknown_name
 from search_spaces.space import Space, load_space
+from search_spaces.zero_cost import ZeroCost, score_of
 from workers.contract import DataView
 from workers.data.dataset import Dataset, open_dataset
 from workers.errors import WorkerError
@@ -102,6 +104,7 @@ class _Planner:
         slots = self._slots()
         space = self._space(slots)
         sampler = self._sampler()
+        self._check_screening()
         if dataset is not None:
             self._objective(dataset)
         if self.problems or not (dataset and view and space and sampler and slots):
@@ -143,6 +146,7 @@ class _Planner:
             batch=view.batch,
             whole=slots.whole,
             gate=make_gate(dataset.num_channels, dataset.num_classes, view.size),
+            screening=make_screening(job, dataset.num_channels, dataset.num_classes, view.size),
         )
 
     def _view(self, dataset: Dataset) -> DataView | None:
@@ -195,6 +199,12 @@ class _Planner:
             self._problem(("search", "sampler"), unknown_name("sampler", name, known))
             return None
         return lookup(Sampler, DEFAULT_SAMPLER if name == "auto" else name)()  # type: ignore[type-abstract]  # entries are concrete
+
+    def _check_screening(self) -> None:
+        asked = self.job.search.screening
+        if asked is not None and asked.score not in kinds(ZeroCost):
+            message = unknown_name("zero-cost score", asked.score, kinds(ZeroCost))
+            self._problem(("search", "screening", "score"), message)
 
     def _objective(self, dataset: Dataset) -> None:
         names = [info.name for info in dataset.manifest.classes]
@@ -256,3 +266,21 @@ def make_gate(
         return {"parameters": float(numbers.parameters), "macs": float(numbers.macs)}
 
     return gate
+
+
+def make_screening(job: Job, in_channels: int, num_classes: int, size: tuple[int, ...]) -> Screening | None:
+    """The job's screening with its score, of a network at its random start."""
+    asked = job.search.screening
+    if asked is None:
+        return None
+
+    def measure(candidate: Candidate) -> float:
+        return score_of(
+            asked.score,
+            candidate.architecture,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            input_size=size,
+        )
+
+    return Screening(asked.score, asked.drop, asked.among, measure)

@@ -35,7 +35,7 @@ Kind = Literal[
 Source = Literal["preset", "evidence", "random", "sampler", "mutation", "repeat", "request"]
 Purpose = Literal["search", "retrain", "baseline"]
 Verdict = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
-Rejection = Literal["constraint", "duplicate", "unbuildable"]
+Rejection = Literal["constraint", "duplicate", "unbuildable", "score"]
 Finish = Literal["trials", "wall", "worker_hours", "exhausted", "stop_requested"]
 Relation = Literal["identical", "transfer"]
 
@@ -217,10 +217,10 @@ def rejected(
         digest: Canonical digest of the candidate.
         trace: Its choices.
         source: Who proposed it.
-        reason: ``constraint``, ``duplicate`` of an earlier trial, or ``unbuildable``.
-        limit: Name of the constraint.
-        value: The candidate's number.
-        allowed: The job's limit.
+        reason: ``constraint``, ``duplicate`` of an earlier trial, ``unbuildable``, or a low zero-cost ``score``.
+        limit: Name of the constraint or of the score.
+        value: The candidate's number; None of a score is minus infinity.
+        allowed: The job's limit, or the lowest score that would have passed.
         message: One line for the user.
     """
     body = {"candidate": candidate, "name": name, "digest": digest, "trace": trace, "source": source}

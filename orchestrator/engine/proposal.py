@@ -1,6 +1,7 @@
-"""The next candidate of a search: presets first, then the sampler, and nothing twice or beyond a limit."""
+"""The next candidate of a search: presets first, then the sampler, and nothing twice, beyond a limit or screened out."""
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Source
 from orchestrator.engine.evidence import asked_first
 from orchestrator.engine.sampler import History
+from orchestrator.engine.screening import UNSCREENED
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.state import State
 from search_spaces.candidate import Candidate, digest, from_json, to_json
@@ -46,7 +48,7 @@ def propose(settings: EngineSettings, state: State, known: History) -> Proposal:
     """Find the next candidate; a function of the settings and the events so far, of which samplers see ``known``."""
     rejected: list[Draft] = []
     for name, candidate, source in _candidates(settings, state, known):
-        found = _judge(settings, state, candidate, name=name, source=source)
+        found = _judge(settings, state, candidate, name=name, source=source, before=rejected)
         if isinstance(found, Accepted):
             return Proposal(tuple(rejected), found)
         rejected.append(found)
@@ -76,6 +78,8 @@ def exhaustion(settings: EngineSettings, state: State) -> str:
         parts.append(f"{duplicates} proposals were tried before")
     if unbuildable := state.rejections["unbuildable"]:
         parts.append(f"{unbuildable} cannot be built")
+    if low := state.rejections["score"]:
+        parts.append(f"search.screening turned down {low} for their score")
     return "; ".join(parts)
 
 
@@ -115,7 +119,13 @@ def _mutant(settings: EngineSettings, state: State, rng: random.Random) -> Candi
 
 
 def _judge(
-    settings: EngineSettings, state: State, candidate: Candidate, *, name: str, source: Source
+    settings: EngineSettings,
+    state: State,
+    candidate: Candidate,
+    *,
+    name: str,
+    source: Source,
+    before: list[Draft],
 ) -> Accepted | Draft:
     key = digest(candidate)
     trace = encode(settings.space, candidate)
@@ -135,4 +145,20 @@ def _judge(
         if value > allowed:
             message = f"{limit} {value:,.12g} is above the job's limit of {allowed:,.12g}"
             return turn_down("constraint", message, limit=limit, value=value, allowed=allowed)
-    return Accepted(candidate, name, key, trace, source, dict(profile))
+    numbers = dict(profile)
+    screening = settings.screening
+    if screening is not None and source not in UNSCREENED:
+        who = screening.score
+        score = screening.measure(candidate)
+        if score == -math.inf:
+            return turn_down("score", f"{who} finds that the network answers all images alike", limit=who)
+        others = screening.others(state, before, trace)
+        bar = screening.bar(score, others)
+        if score < bar:
+            message = (
+                f"{who} {score:,.6g} is below {bar:,.6g}, the lowest that passes among the newest {len(others) + 1} "
+                "proposals"
+            )
+            return turn_down("score", message, limit=who, value=score, allowed=bar)
+        numbers[who] = score
+    return Accepted(candidate, name, key, trace, source, numbers)

@@ -8,6 +8,7 @@ from orchestrator.engine.objective import Objective
 
 if TYPE_CHECKING:  # readers of a journal need no torch
     from orchestrator.engine.sampler import Sampler
+    from orchestrator.engine.screening import Screening
     from search_spaces.candidate import Candidate
     from search_spaces.space import Space
 
@@ -70,6 +71,7 @@ class EngineSettings:
         constraints: Upper limits on the gate's numbers, by name.
         presets: First candidates, by name; all lie in the space.
         gate: Measures a candidate before any worker is used.
+        screening: Which proposals are turned down for their zero-cost score; None is none.
         repeats: Of how many of the best candidates a second seed is trained when no new trial can begin; they count in
             no budget of trials.
         reuse: Whether a result of another search stands for the same training here.
@@ -90,6 +92,7 @@ class EngineSettings:
     constraints: Mapping[str, float] = field(default_factory=dict)
     presets: "tuple[tuple[str, Candidate], ...]" = ()
     gate: Gate = no_gate
+    screening: "Screening | None" = None
     repeats: int = 0
     reuse: bool = False
     batch: int = 1

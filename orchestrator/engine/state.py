@@ -28,10 +28,11 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A proposal that was turned down; ``violation`` is its relative excess, 0 for a duplicate."""
+    """A proposal that was turned down: its relative excess, 0 for a duplicate, and its zero-cost score if that was why."""
 
     trace: "Trace"
     violation: float
+    score: float | None = None
 
 
 class State:
@@ -221,10 +222,11 @@ class State:
         reason = f"constraint:{body['limit']}" if body["reason"] == "constraint" else body["reason"]
         self.rejections[reason] += 1
         violation = 0.0 if reason == "duplicate" else 1.0
-        if body["value"] is not None and body["allowed"]:
+        if body["reason"] == "constraint" and body["allowed"]:
             violation = body["value"] / body["allowed"] - 1.0
             self.closest[body["limit"]] = min(body["value"], self.closest.get(body["limit"], body["value"]))
-        self.proposals.append(Rejected(body["trace"], violation))
+        score = body["value"] if reason == "score" else None
+        self.proposals.append(Rejected(body["trace"], violation, score))
         self.rejected_in_row += 1
         if body["source"] == "preset":
             self.presets.add(body["name"])

@@ -163,3 +163,35 @@ def test_durations(text: str, seconds: float) -> None:
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a time such as"):
         duration_s(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("{score: naswot, drop: 0}", "screening.drop: must be > 0, got 0."),
+        ("{score: naswot, drop: 1.0}", "screening.drop: must be at most 0.9, got 1.0."),
+        ("{score: naswot, drop: quarter}", "screening.drop: expected a number > 0, got 'quarter'."),
+        ("{score: naswot, among: 1}", "screening.among: must be >= 2, got 1."),
+        ("{score: naswot, amongst: 8}", "screening.amongst: unknown key 'amongst'; did you mean 'among'?"),
+        ("{drop: 0.5}", "screening.score: is required; expected text."),
+        ("naswot", "screening: expected a mapping, got 'naswot'."),
+        (
+            "{score: naswot, drop: 0.2, among: 4}",
+            "screening: drop (0.2) of among (4) is less than one proposal; raise among to 5 or more, or drop.",
+        ),
+    ],
+)
+def test_a_screening_that_cannot_be(tmp_path: Path, given: str, expected: str) -> None:
+    [found] = problems(tmp_path, GOOD.replace("sampler: tpe", f"screening: {given}", 1))
+    assert found.split(": search.", 1)[1].startswith(expected)
+
+
+def test_a_screening_is_off_unless_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(GOOD)
+    assert load_job(path).search.screening is None
+    path.write_text(GOOD.replace("sampler: tpe", "screening: {score: macs}"))
+    job = load_job(path)
+    assert job.search.screening is not None
+    assert (job.search.screening.drop, job.search.screening.among) == (0.25, 8)
+    assert job_from_json(job.to_json()) == job
