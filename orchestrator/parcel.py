@@ -4,8 +4,10 @@ The parcel is the working folder of the job on every node and stands first on Py
 are found before anything of the same name that an image may hold.
 """
 
+import io
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 from search_spaces.foreign import OWN
 
 JOB = "job.yaml"
-_UNUSED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+_UNUSED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "venv")
 
 
 @contextmanager
@@ -37,3 +39,15 @@ def make_parcel(modules: Mapping[str, Path], job_file: Path | None = None) -> It
         if job_file is not None:
             shutil.copy(job_file, folder / JOB)
         yield folder
+
+
+def pack(folder: Path) -> bytes:
+    """A folder as a zip archive; equal content gives equal bytes, so that a cluster that has them needs no second copy."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as target:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(
+                file.relative_to(folder).as_posix()
+            )  # of 1980, whenever the file was written
+            target.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, 1)
+    return archive.getvalue()

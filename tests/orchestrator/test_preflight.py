@@ -61,8 +61,14 @@ class Answers(http.server.BaseHTTPRequestHandler):
     """Ray's dashboard as far as entering goes: asks for the token ``right``, unless it is open."""
 
     open = missing = False
+    jobs = (404, "")  # what the job server says
 
     def do_GET(self) -> None:  # the name is the base class's
+        if self.path.startswith("/api/jobs/"):
+            self.send_response(self.jobs[0])
+            self.end_headers()
+            self.wfile.write(self.jobs[1].encode())
+            return
         given = self.headers.get("Authorization")
         code = 200 if self.open or given == "Bearer right" else 403 if given else 401
         code = 404 if self.missing else code
@@ -83,7 +89,6 @@ def address() -> Iterator[str]:
 
 def test_who_may_enter(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     cluster = Cluster(address)
@@ -100,7 +105,6 @@ def test_who_may_enter(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_an_open_cluster_is_refused_unless_allowed(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Answers, "open", True)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(PlaceError, match="anyone who reaches it may run code there"):
         Cluster(address).enter(allow_open=False)
     assert Cluster(address).enter(allow_open=True) == "2.60.0"
@@ -138,3 +142,30 @@ def test_a_server_that_is_no_dashboard_is_named(address: str, monkeypatch: pytes
     monkeypatch.setattr(Answers, "missing", True)
     with pytest.raises(PlaceError, match=r"what answers there \(404\) is not Ray's dashboard"):
         Cluster(address).enter(allow_open=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "fault"),
+    [
+        (404, "Job x does not exist", r"\(404: Job x does not exist\)"),
+        (
+            500,
+            "Traceback (most recent call last):\n  File\nValueError: Package size (9 MiB) exceeds",
+            r"\(500: ValueError: Package size \(9 MiB\) exceeds\)",
+        ),
+        (502, "<html>\n<p>Bad gateway</p>\n</html>", r"\(502\)"),
+        (200, "<html>", "the answer is not JSON"),
+    ],
+)
+def test_an_error_of_the_job_server_is_one_sentence(
+    address: str, monkeypatch: pytest.MonkeyPatch, status: int, text: str, fault: str
+) -> None:
+    monkeypatch.setattr(Answers, "jobs", (status, text))
+    with pytest.raises(PlaceError, match=f"get_job_status failed .*{fault}") as caught:
+        Cluster(address).status("x")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cluster_that_is_gone_is_said_so() -> None:
+    with pytest.raises(PlaceError, match=r"list_jobs failed \(.*refused.*\); does the cluster still run"):
+        Cluster("http://127.0.0.1:1").jobs("x")

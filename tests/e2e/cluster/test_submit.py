@@ -202,10 +202,54 @@ def test_a_plain_path_that_a_node_does_not_share_is_refused_before_the_first_leg
 
 
 def test_preflight_is_quick(cluster: RayCluster) -> None:
-    """3 s is the aim on a quiet machine of two cores; a loaded one is given three times that."""
+    """3 s is the aim on a quiet machine of two cores (benchmarks/preflight.py); a loaded one is given five times that."""
     begun = time.monotonic()
     done = cluster.call("doctor", "--address", ADDRESS, "--storage", STORAGE)
     assert done.code == 0, done
     seconds = time.monotonic() - begun
     print(f"doctor: {seconds:.1f} s, {os.getloadavg()[0]:.1f} load")
     assert seconds < 15
+
+
+def test_a_variable_of_ray_does_not_lead_to_another_cluster(cluster: RayCluster) -> None:
+    elsewhere = {"RAY_ADDRESS": "http://127.0.0.1:1", "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
+    done = cluster.call("doctor", "--address", ADDRESS, env=elsewhere)
+    assert done.code == 0, done
+
+
+CLIENT = f"""
+import json, sys, time
+from pathlib import Path
+from orchestrator.cluster import Cluster, NoAnswerError
+from orchestrator.errors import PlaceError
+
+cluster, folder, said = Cluster({ADDRESS!r}), Path(sys.argv[1]), {{}}
+begun = time.monotonic()
+said["answer"] = cluster.answer("cat said; sleep 300", folder, mark="MARK ", timeout_s=100)
+said["seconds"] = time.monotonic() - begun
+for what, command, limit in (("none", "cat said | tail -n 1", 100), ("silent", "true", 100), ("late", "sleep 300", 3)):
+    try:
+        cluster.answer(command, folder, mark="MARK ", timeout_s=limit)
+    except (NoAnswerError, PlaceError) as error:
+        said[what] = [type(error).__name__, str(error)]
+try:
+    cluster.logs("no-such-job")
+except PlaceError as error:
+    said["unknown"] = str(error)
+print(json.dumps(said))
+"""
+
+
+def test_an_answer_is_taken_when_it_is_there_and_missed_in_words(cluster: RayCluster, tmp_path: Path) -> None:
+    (tmp_path / "said").write_text('a line\nMARK {"x": "\\u2028"}\nMARK of nothing, as no line ends here')
+    process = cluster.host.start(
+        [sys.executable, "-c", CLIENT, str(tmp_path)], {**cluster.base_env, **cluster.token_env}
+    )
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    said = json.loads(out)
+    assert said["answer"] == {"x": "\u2028"} and said["seconds"] < 100
+    assert said["none"] == ["NoAnswerError", "MARK of nothing, as no line ends here"]
+    assert said["silent"][0] == "NoAnswerError" and "Running entrypoint" in said["silent"][1]
+    assert said["late"][0] == "PlaceError" and "does not end within 3 s" in said["late"][1]
+    assert "get_job_logs failed (404: Job no-such-job does not exist)" in said["unknown"]
