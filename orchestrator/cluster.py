@@ -251,14 +251,25 @@ class Cluster:
 
 
 def auth_token() -> str | None:
-    """The user's token, where Ray looks for it: two variables, then a file in the home folder."""
-    if token := os.environ.get("RAY_AUTH_TOKEN"):
-        return token.strip()
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    try:
-        return path.read_text().strip() or None
-    except OSError:
-        return None
+    """The user's token, where Ray looks for it: two variables, then a file in the home folder.
+
+    Raises:
+        PlaceError: What is there is no token.
+    """
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    if not token:
+        path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+        try:
+            token = path.read_text(errors="replace")
+        except OSError:
+            return None
+    token = token.strip()
+    if not all("!" <= letter <= "~" for letter in token):  # an error of the HTTP library would show it
+        raise PlaceError(
+            "the token holds a blank, a line break or a letter outside of ASCII; RAY_AUTH_TOKEN, or the file that "
+            "RAY_AUTH_TOKEN_PATH names (else ~/.ray/auth_token), must hold the cluster's token alone."
+        )
+    return token or None
 
 
 def _fault(status: int, text: bytes) -> str:

@@ -144,6 +144,16 @@ def test_a_server_that_is_no_dashboard_is_named(address: str, monkeypatch: pytes
         Cluster(address).enter(allow_open=False)
 
 
+@pytest.mark.parametrize("token", ["canary secret", "canary\nsecret", "canary\u20acsecret"])
+def test_what_is_no_token_is_refused_and_not_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    with pytest.raises(PlaceError, match="the token holds a blank, a line break") as caught:
+        Cluster(address).enter(allow_open=False)
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("status", "text", "fault"),
     [
