@@ -18,6 +18,7 @@ from search_spaces.errors import SpaceError
 from search_spaces.space import Trace, encode, mutate, sample
 
 SAMPLER_ATTEMPTS = 8  # the sampler keeps coming back to what it knows to be good; then variety helps more
+SCREENED_IN_ROW = SAMPLER_ATTEMPTS - 1  # the sampler's last proposal passes whatever its score
 RANDOM_ATTEMPTS = 92
 MAX_ATTEMPTS = (
     200  # rejected proposals in a row after which the space counts as exhausted; the last half mutates
@@ -154,7 +155,7 @@ def _judge(
             return turn_down("score", f"{who} finds that the network answers all images alike", limit=who)
         others = screening.others(state, before, trace)
         bar = screening.bar(score, others)
-        if score < bar:
+        if score < bar and sum(draft.body["reason"] == "score" for draft in before) < SCREENED_IN_ROW:
             message = (
                 f"{who} {score:,.6g} is below {bar:,.6g}, the lowest that passes among the newest {len(others) + 1} "
                 "proposals"

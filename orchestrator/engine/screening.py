@@ -1,8 +1,10 @@
 """Screening: proposals whose zero-cost score is low beside those of others are turned down before training.
 
 The pool moves: it is a proposal and the newest others that were scored, whether they were trained or turned down. So each
-proposal is judged when the sampler makes it, with all that the sampler knows by then, and none waits in a queue. Scores are in
-the events (``profile`` of ``asked``, ``value`` of ``rejected``), so a replay computes none.
+proposal is judged when the sampler makes it, with all that the sampler knows by then, and none waits in a queue. After seven
+in a row the next passes, so that a sampler that insists has its way.
+
+Scores are in the events (``profile`` of ``asked``, ``value`` of ``rejected``), so a replay computes none.
 """
 
 import math

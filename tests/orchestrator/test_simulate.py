@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.sampler import Sampler
+from orchestrator.engine.screening import Screening
 from orchestrator.engine.settings import EngineSettings, Scheduler
 from orchestrator.playground import Playground
 from orchestrator.simulate import interval, simulate
@@ -129,3 +130,36 @@ def test_the_interval_of_equal_values_is_a_point_and_of_others_holds_their_mean(
     assert interval([0.5] * 8) == (0.5, 0.5)
     low, high = interval([0.0, 1.0] * 20)
     assert 0.3 < low < 0.5 < high < 0.7
+
+
+def screened(table: Table) -> Screening:
+    """By the quality itself: the worst are not trained."""
+    quality = {training.digest: training.epochs[0].metrics["dice"] for training in table.trainings}
+    return Screening("quality", 0.5, 8, lambda candidate: quality[digest(candidate)])
+
+
+def test_a_screened_search_ends_when_nothing_of_the_table_is_left(
+    playground: Playground, table: Table
+) -> None:
+    scheduler = Scheduler("none", max_epochs=EPOCHS)
+    asked = settings(screening=screened(table), scheduler=scheduler, trials=1000)
+    played = playground.play(asked, workers=1)
+    assert played.finish == "exhausted" and 15 <= played.trials <= 30  # of 40
+    assert played.steps[-1].best == pytest.approx(0.9 * (1 - 0.5**EPOCHS))
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe", "mixed"])
+def test_a_screened_search_repeats_and_trains_better_candidates(
+    playground: Playground, table: Table, kind: str
+) -> None:
+    """With a score that knows, ten trials reach in the first epochs what ten of a plain search do not."""
+    plain = settings(kind, scheduler=Scheduler("none", max_epochs=EPOCHS), trials=10)
+    asked = replace(plain, screening=screened(table))
+    assert playground.play(asked, workers=2) == playground.play(asked, workers=2)
+    found = [
+        statistics.mean(
+            playground.play(replace(one, seed=seed), workers=2).steps[-1].best for seed in range(4)
+        )
+        for one in (plain, asked)
+    ]
+    assert found[1] > found[0]

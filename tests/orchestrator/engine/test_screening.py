@@ -96,6 +96,16 @@ def test_decisions_are_replayed_without_a_score(toys: SimpleNamespace) -> None:
         assert [body["digest"] for body in bodies(again)] == [body["digest"] for body in bodies(whole)]
 
 
+def test_a_sampler_whose_proposals_all_score_low_has_its_way_after_seven(toys: SimpleNamespace) -> None:
+    """Each score is lower than all before it, so every full pool would drop it."""
+    falling = iter(range(0, -1000, -1))
+    driver = screened(toys, lambda _: float(next(falling)), trials=8)
+    assert driver.run() == "trials"
+    reasons = "".join("r" if body.get("reason") == "score" else "t" for body in bodies(driver))
+    assert reasons == "ttt" + 5 * "rrrrrrrt"  # pools of one to three drop nothing
+    assert all(body["source"] == "random" for body in bodies(driver))
+
+
 def test_a_score_of_minus_infinity_is_turned_down_and_no_number(toys: SimpleNamespace) -> None:
     driver = screened(toys, lambda c: LOWEST if c.recipe.optimiser == "sgd" else 1.0, trials=12)
     driver.run()

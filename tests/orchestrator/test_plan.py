@@ -1,0 +1,70 @@
+"""A job bound to its data set: what only the two together can tell."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from orchestrator.job import JobError, load_job_document
+from orchestrator.plan import Plan, make_plan
+from search_spaces.preset import preset_candidates
+from search_spaces.zero_cost import score_of
+from workers.data.ingest import ingest
+
+JOB = """\
+name: tiny
+dataset: {dataset}
+data: {{size: [16, 24], batch: 2}}
+search: {{screening: {screening}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight volumes of noise with a box of one class."""
+    folder = tmp_path_factory.mktemp("boxes")
+    pairs = []
+    for number in range(8):
+        labels = np.zeros((16, 16, 2), np.uint8)
+        labels[3:9, 4:9] = 1
+        image = np.random.default_rng(number).normal(100, 10, labels.shape)
+        name = f"case_{number}.nii.gz"
+        for place, values in (("imagesTr", image.astype(np.float32)), ("labelsTr", labels)):
+            (folder / "raw" / place).mkdir(parents=True, exist_ok=True)
+            nib.nifti1.Nifti1Image(values, np.eye(4)).to_filename(folder / "raw" / place / name)
+        pairs.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
+    described = {"labels": {"0": "background", "1": "box"}, "modality": {"0": "MRI"}, "training": pairs}
+    (folder / "raw" / "dataset.json").write_text(json.dumps(described))
+    ingest(folder / "raw", str(folder / "set"))
+    return folder / "set"
+
+
+def plan_of(dataset: Path, screening: str) -> Plan:
+    path = dataset.parent / "job.yaml"
+    path.write_text(JOB.format(dataset=dataset, screening=screening))
+    return make_plan(*load_job_document(path))
+
+
+def test_a_screening_scores_networks_of_the_jobs_size_and_classes(dataset: Path) -> None:
+    screening = plan_of(dataset, "{score: naswot, drop: 0.5, among: 4}").settings.screening
+    assert screening is not None
+    assert (screening.score, screening.drop, screening.among) == ("naswot", 0.5, 4)
+    candidate = dict(preset_candidates(plan_of(dataset, "{score: macs}").settings.space))["small_unet"]
+    expected = score_of("naswot", candidate.architecture, in_channels=1, num_classes=2, input_size=(16, 24))
+    assert screening.measure(candidate) == expected
+
+
+def test_without_a_screening_nothing_is_scored(dataset: Path) -> None:
+    assert plan_of(dataset, "null").settings.screening is None
+
+
+def test_an_unknown_score_is_named_with_the_nearest_and_its_place(dataset: Path) -> None:
+    with pytest.raises(JobError) as caught:
+        plan_of(dataset, "{score: synflo}")
+    [line] = caught.value.lines()
+    assert line.endswith(
+        ":4:22: search.screening.score: unknown zero-cost score 'synflo'; did you mean 'synflow'? "
+        "Known: jacob_cov, macs, naswot, parameters, synflow."
+    )
