@@ -25,6 +25,7 @@ from search_spaces.network import build_model
 from search_spaces.register import Entry, lookup
 
 BATCH = 16  # images; NASWOT and jacobian covariance compare each with each other
+FEWEST, MOST_PIXELS = 4, 2**22  # of a batch: a driver has no memory for 16 large volumes
 NORMS: tuple[type[nn.Module], ...] = (
     nn.BatchNorm2d,
     nn.BatchNorm3d,
@@ -113,12 +114,13 @@ def _score_of(
 
 
 def noise(in_channels: int, input_size: tuple[int, ...], *, seed: int = 0) -> Tensor:
-    """A batch of standard normal images, as bright as standardised ones.
+    """A batch of standard normal images, as bright as standardised ones; 4 to 16 of them, by their size.
 
     Shape:
-        (16, in_channels, *input_size) float32.
+        (N, in_channels, *input_size) float32.
     """
-    return torch.randn(BATCH, in_channels, *input_size, generator=torch.Generator().manual_seed(seed))
+    count = min(BATCH, max(FEWEST, MOST_PIXELS // math.prod(input_size)))
+    return torch.randn(count, in_channels, *input_size, generator=torch.Generator().manual_seed(seed))
 
 
 @contextlib.contextmanager

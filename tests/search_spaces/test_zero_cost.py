@@ -140,6 +140,16 @@ def test_a_score_of_a_preset_takes_less_than_half_a_second(kind: str) -> None:
         assert time.process_time() - begun < SECONDS
 
 
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [((64, 64), 16), ((64, 64, 64), 16), ((1024, 1024), 4), ((96, 96, 96), 4), ((80, 80, 80), 8)],
+)
+def test_a_batch_of_large_images_is_smaller(size: tuple[int, ...], count: int) -> None:
+    images = noise(2, size)
+    assert images.shape == (count, 2, *size)
+    assert abs(images.mean().item()) < 0.01 and abs(images.std().item() - 1) < 0.01
+
+
 def test_an_unknown_score_is_named_with_the_nearest() -> None:
     with pytest.raises(UnknownKindError, match=r"unknown zero-cost score 'naswop'; did you mean 'naswot'"):
         score_of("naswop", UNET, in_channels=1, num_classes=3, input_size=(16, 16))
