@@ -95,7 +95,7 @@ def describe(event: Event, state: State) -> str | None:
         case "noted" if body["kind"] == "pause":
             return f"paused by {body['data']['by']} after the running epochs; 'segsearch resume' goes on."
         case "noted" if body["kind"] == "evidence":
-            return "\n".join(map(_evidence, body["data"]["sources"]))
+            return "\n".join(map(evidence_line, body["data"]["sources"]))
         case "reused":
             name, whence = state.trials[body["trial"]].name, f"trial {body['source']} of {body['search']}"
             return f"trial {body['trial']:3d} {name}: {len(body['epochs'])} epochs reused from {whence}"
@@ -109,7 +109,7 @@ def describe(event: Event, state: State) -> str | None:
     return None
 
 
-def _evidence(source: JSON) -> str:
+def evidence_line(source: JSON) -> str:
     """What a search was given of another one."""
     use = (
         ""
@@ -117,7 +117,8 @@ def _evidence(source: JSON) -> str:
         else ", of which only the order counts here: other data or protocol"
     )
     beyond = f", {source['beyond']} beyond its limits" if source["beyond"] else ""
-    counts = f"{source['kept']} trials kept{use}; {source['outside']} outside the new space{beyond}"
+    kept = f"{source['kept']} trial{'' if source['kept'] == 1 else 's'} kept"
+    counts = f"{kept}{use}; {source['outside']} outside the new space{beyond}"
     return f"evidence of {source['search']}: {counts}"
 
 

@@ -17,6 +17,7 @@ from orchestrator.lead import Place, lead, led
 from orchestrator.places import DEFAULT_STORAGE, NO_RAW, journal_url
 from orchestrator.plan import Plan, make_plan
 from orchestrator.plugins import make_importable, plugin_digests
+from orchestrator.progress import evidence_line
 from orchestrator.reading import ask, extend, leaderboard_rows, log_lines, result_of, searches, status
 from orchestrator.search import SearchPaused, drive
 from orchestrator.slots import Node
@@ -125,16 +126,23 @@ def _begin(plan: Plan, journal: Journal, place: Place) -> JSON:
         raise SearchExistsError(
             f"search {plan.job.name!r} exists already; resume it, or give the new one another name."
         )
-    return lead(plan, journal, place, create=True, evidence=evidence_of(plan, journal))
+    return lead(plan, journal, place, create=True, evidence=_evidence(plan, journal))
 
 
-def evidence_of(plan: Plan, journal: Journal) -> tuple[Draft, ...]:
-    """What the searches that a job names in ``search.warm_start`` know for it.
+def evidence_lines(plan: Plan) -> list[str]:
+    """What a search would be given of the searches that its job names in ``search.warm_start``, a line each.
 
     Raises:
         UnknownSearchError: One of them does not exist.
         WarmStartError: Trainings are to be reused, and none can be.
     """
+    if not plan.job.search.warm_start and not plan.job.search.reuse:
+        return []
+    *_, note = _evidence(plan, Journal(journal_url(plan.job.storage)))
+    return [evidence_line(source) for source in note.body["data"]["sources"]]
+
+
+def _evidence(plan: Plan, journal: Journal) -> tuple[Draft, ...]:
     return gather(journal, plan.job.search.warm_start, Target.of(plan))
 
 

@@ -29,9 +29,14 @@ if TYPE_CHECKING:
     from orchestrator.progress import ProgressView
 
 
+Raw = Annotated[
+    str | None, typer.Option(help="The raw files, instead of where the job says; none: use the stored cases.")
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Put these commands on the application."""
-    for command in (init, validate, run, resume, extend, pause, stop, cancel):
+    for command in (init, validate, run, fork, resume, extend, pause, stop, cancel):
         app.command()(command)
     app.command("list")(list_searches)
     app.command()(status)
@@ -74,9 +79,10 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
         "presets": ", ".join(name for name, _ in settings.presets) or "none",
         "searches for": ", ".join(f"{o.direction} {o.name}" for o in settings.objectives),
         "budget": f"{settings.trials} trials" + (f", {plan.job.budget.wall}" if plan.job.budget.wall else ""),
-        "slots": f"{plan.slots.count} of {plan.slots.threads} core(s)"
-        + plan.slots.card_text,
+        "slots": f"{plan.slots.count} of {plan.slots.threads} core(s)" + plan.slots.card_text,
     }
+    if lines := verbs.evidence_lines(plan):
+        facts["knows"] = "; ".join(lines)
     if as_json:
         print_json(facts)
     else:
@@ -90,10 +96,7 @@ def run(
     ] = False,
     dataset: Dataset = None,
     storage: JobStorage = None,
-    raw: Annotated[
-        str | None,
-        typer.Option(help="The raw files, instead of where the job says; none: use the stored cases."),
-    ] = None,
+    raw: Raw = None,
     cluster: Cluster = None,
     in_process: InProcess = False,
     no_tracking: NoTracking = False,
@@ -110,6 +113,40 @@ def run(
     with _view(as_json) as view:
         place = Place(cluster, in_process, view, not no_tracking)
         result = verbs.run(job, place=place, go_on=go_on, dataset=dataset, storage=storage, raw=raw)
+    checked = load_job(job)
+    _finish(checked.name, result, storage or checked.storage, as_json)
+
+
+def fork(
+    name: Search,
+    job: Annotated[
+        Path,
+        typer.Option(
+            "--with", help="The job file of the new search, under a name of its own.", show_default=False
+        ),
+    ],
+    dataset: Dataset = None,
+    storage: JobStorage = None,
+    raw: Raw = None,
+    cluster: Cluster = None,
+    in_process: InProcess = False,
+    no_tracking: NoTracking = False,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a search from a changed job that knows the trials of another one, finished or not, of the same journal.
+
+    It says how many of them the new space holds and how many lie outside; then it runs as run does. The other search stays
+    as it is. On a cluster, write search.warm_start: [NAME] into the job and submit it.
+
+    Example: segsearch fork hippocampus --with narrower.yaml
+    """
+    from orchestrator import verbs
+    from orchestrator.job import load_job
+    from orchestrator.lead import Place
+
+    with _view(as_json) as view:
+        place = Place(cluster, in_process, view, not no_tracking)
+        result = verbs.fork(name, job, place=place, dataset=dataset, storage=storage, raw=raw)
     checked = load_job(job)
     _finish(checked.name, result, storage or checked.storage, as_json)
 
