@@ -24,6 +24,7 @@ Pixel = TypeVar("Pixel", np.float32, np.uint8)
 
 # Share of windows around a voxel of a drawn class other than the first, where a case exceeds the window (nnU-Net: 0.33).
 FOREGROUND_SHARE = 1 / 3
+LOADER_S = 300  # a loader process that is silent for so long is stuck: the leg fails and is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ def batches(
         shuffle=False,
         num_workers=loader_workers,
         pin_memory=pinned,
+        timeout=LOADER_S,
         worker_init_fn=_one_thread,
         generator=torch.Generator(),  # or it draws a number from the global one, which dropout uses
     )

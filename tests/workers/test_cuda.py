@@ -1,9 +1,9 @@
 """Training on a card, where there is one: every operation runs, checkpoints move, memory that is short is found and helped."""
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,15 +99,20 @@ def little_memory() -> Iterator[Callable[[float], None]]:
 
 
 def test_a_batch_that_does_not_fit_fits_in_parts(
-    make_leg: MakeLeg, tmp_path: Path, little_memory: Callable[[float], None]
+    make_leg: MakeLeg, little_memory: Callable[[float], None]
 ) -> None:
     candidate = with_recipe(load_preset("small_unet").candidate(), precision="fp32")
     view = dataclasses.replace(make_leg().data, size=(256, 256), batch=16, epoch_samples=16)
 
+    fences = itertools.count(1)
+
     def reserved(parts: int) -> tuple[LegResult, int]:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        ended, _ = run(make_leg(candidate, device="cuda", data=view, last_epoch=1, micro_batches=parts))
+        leg = make_leg(
+            candidate, fence=next(fences), device="cuda", data=view, last_epoch=1, micro_batches=parts
+        )
+        ended, _ = run(leg)
         return ended, torch.cuda.max_memory_reserved()
 
     (one, whole), (other, parts) = reserved(1), reserved(8)
