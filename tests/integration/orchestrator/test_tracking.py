@@ -93,7 +93,15 @@ def trial(number: int, epochs: int, *, ended: bool) -> list[events.Draft]:
             profile={"parameters": 1000.0},
             share=1.0,
         ),
-        events.leg_started(number, number + 1, first_epoch=0, last_epoch=epochs, checkpoint=None),
+        events.leg_started(
+            number,
+            number + 1,
+            first_epoch=0,
+            last_epoch=epochs,
+            checkpoint=None,
+            micro_batches=1,
+            share=1.0,
+        ),
     ]
     for epoch in range(1, epochs + 1):
         metrics = {"dice": 0.1 * epoch, "dice/left part": 0.05 * epoch}
@@ -159,3 +167,29 @@ def test_publishing_all_again_changes_nothing(journal: Journal, server: Server) 
         (e, (1_700_000_000 + e) * 1000) for e in (1, 2, 3)
     ]
     assert runs["search night"].info.status == "FINISHED"
+
+
+def test_a_training_that_was_taken_over_is_published_with_its_epochs(
+    journal: Journal, server: Server
+) -> None:
+    leadership = journal.lead("night", Driver.current())
+    asked, _, *epochs = trial(0, 3, ended=False)
+    bodies = [
+        {k: v for k, v in draft.body.items() if k not in ("trial", "fence", "checkpoint")} for draft in epochs
+    ]
+    taken = events.reused(0, search="evening", source=7, epochs=bodies, checkpoint=None)
+    ended = events.trial_ended(0, "completed", value=0.3, epoch=3, message="reused: trial 7 of evening")
+    note = events.noted("evidence", {"sources": [{"search": "evening", "kept": 1}]})
+    journal.append(leadership, [note, asked, taken, ended])
+    server.start()
+    Publisher(journal, "night", server.uri).publish()
+    runs = runs_of(server)
+    history = MlflowClient(tracking_uri=server.uri).get_metric_history(
+        runs["000 trial 0"].info.run_id, "dice"
+    )
+    assert [(point.step, point.value) for point in history] == [
+        (e, pytest.approx(0.1 * e)) for e in (1, 2, 3)
+    ]
+    assert runs["000 trial 0"].info.status == "FINISHED"
+    assert runs["000 trial 0"].data.tags["mlflow.note.content"] == "reused: trial 7 of evening"
+    assert runs["search night"].data.metrics["best_dice"] == pytest.approx(0.3)
