@@ -31,7 +31,7 @@ constraints: {{parameters: 2.0e6, macs: 6.0e7}}
 search: {{scheduler: {{kind: asha, max_epochs: 3, min_epochs: 1, reduction: 3}}, seed: 3, presets: {presets}}}
 budget: {{trials: {trials}}}
 resources: {resources}
-retrain: {{top: 1, epochs: 1, seeds: 1}}
+retrain: {{top: {top}, epochs: 1, seeds: 1}}
 """
 
 
@@ -42,6 +42,7 @@ def write_job(folder: Path, name: str, raw: Path, **fields: Any) -> Path:
         "plugins": "[]",
         "presets": "true",
         "trials": 3,
+        "top": 1,
         "resources": "{}",
         **fields,
     }
@@ -142,6 +143,26 @@ def test_no_secret_is_left_anywhere(cluster: RayCluster, finished: str, events_o
     assert "segsearch-demo" in out + err
     texts += [out, err]
     assert not [text for text in texts if any(secret in text for secret in secrets)]
+
+
+def test_one_slot_gives_the_same_leaderboard_on_a_cluster_and_on_a_laptop(
+    cluster: RayCluster, small_raw: Path, small_dataset: Path
+) -> None:
+    """The same file; S3, PostgreSQL and another node there, a folder, SQLite and this process here: the same numbers."""
+    write_job(cluster.folder, "twin", small_raw, resources="{cpus: 1}", top=0)
+    cluster.json("submit", "twin.yaml", "--address", ADDRESS, *PLACES)
+    assert cluster.call("logs", "twin", "--follow", "--address", ADDRESS).code == 0
+    laptop = cluster.folder / "laptop"
+    laptop.mkdir()
+    here = ("--dataset", str(small_dataset), "--in-process", "--no-tracking")
+    assert cluster.call("run", str(cluster.folder / "twin.yaml"), *here, cwd=laptop).code == 0
+    boards = [
+        cluster.json("leaderboard", "twin", "--address", ADDRESS),
+        cluster.json("leaderboard", "twin", cwd=laptop),
+    ]
+    told = ("rank", "trial", "name", "digest", "seed", "status", "epoch", "value", "values", "profile")
+    there, local = ([{key: row[key] for key in told} for row in board["trials"]] for board in boards)
+    assert there == local and len(local) == 3
 
 
 @pytest.mark.parametrize(
