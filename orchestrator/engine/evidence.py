@@ -51,7 +51,10 @@ class Evidence:
 
     @classmethod
     def of(cls, body: JSON) -> Self:
-        """From an ``evidence`` event; the trial is still without scores."""
+        """From an ``evidence`` event; the trial is still without scores.
+
+        One that ran out of memory, or had no verdict yet, counts as stopped: that says nothing of the candidate.
+        """
         trial = Trial(
             number=body["trial"],
             name=body["name"],
@@ -66,7 +69,7 @@ class Evidence:
             share=body["share"],
             allowed=0,
             checkpoint=body["checkpoint"],
-            verdict=body["verdict"] or "stopped",
+            verdict=body["verdict"] if body["verdict"] in ("completed", "diverged") else "stopped",
         )
         return cls(
             body["search"], body["relation"], body["duplicate"], body["rank"], tuple(body["epochs"]), trial

@@ -314,6 +314,37 @@ def test_who_diverged_there_is_shown_as_failed(toys: SimpleNamespace, gathered: 
     assert any(item.violation > 0 for item in shown(new.engine))
 
 
+def test_who_ran_out_of_memory_there_is_known_as_far_as_it_came(toys: SimpleNamespace, gathered: Any) -> None:
+    def curve(candidate: Candidate) -> Recording:
+        whole: Recording = toys.rising(candidate)
+        return replace(whole, breaks="out_of_memory", metrics=whole.metrics[:1], seconds=whole.seconds[:1])
+
+    old = driver(toys, toys.settings(scheduler=Scheduler("none", max_epochs=9)), [opened()], curve=curve)
+    assert old.run() == "trials"
+    assert {t.status for t in old.engine.state.trials} == {"out_of_memory"}
+    settings = toys.settings()
+    new = driver(toys, settings, gathered({"old": old}, settings))
+    new.engine.replay(new.log.events)
+    assert {item.state for item in shown(new.engine)} == {"scored"}
+    assert [item.scores for item in shown(new.engine)] == [
+        ((1, t.scores[1]),) for t in old.engine.state.trials
+    ]
+
+
+def test_a_full_training_in_smaller_parts_is_no_duplicate(toys: SimpleNamespace, gathered: Any) -> None:
+    changes = {"space": toys.finite, "trials": 2, "slots": 1, "scheduler": Scheduler("none", max_epochs=9)}
+    old = finished(toys, **changes)
+    place = next(n for n, e in enumerate(old.log.events) if e.kind == "leg_ended")
+    short = old.log.events[place]
+    old.log.events[place] = replace(short, body={**short.body, "status": "out_of_memory"})
+    settings = toys.settings(**changes, reuse=True)
+    new = driver(toys, settings, gathered({"old": old}, settings))
+    assert new.run() == "trials"
+    source = {e.body["source"] for e in new.log.events if e.kind == "reused"}
+    assert source == {1 - short.body["trial"]}
+    assert {e.body["relation"] for e in new.log.events if e.kind == "evidence"} == {"identical"}
+
+
 def test_a_crash_anywhere_changes_nothing(toys: SimpleNamespace, gathered: Any) -> None:
     changes = {"space": toys.finite, "trials": 6, "slots": 1, "repeats": 1}
     old = finished(toys, **changes, scheduler=Scheduler("asha", max_epochs=9, min_epochs=1, reduction=3))
