@@ -9,6 +9,8 @@ can rank perfectly.
 table does not show that the score ranks at all. *Beats macs*: share of draws in which its Spearman correlation exceeds that of
 the MACs. *Drop*: of the quarter with the lowest scores, the share that belongs to the better half; 0.50 is what chance gives.
 
+Searches score networks on noise. ``--dataset FOLDER`` scores them on a batch of training images, to see what noise loses.
+
 Seconds are CPU seconds of one score on one thread, with building the network.
 
     python benchmarks/zero_cost.py benchmarks/tables/hippocampus-2d.parquet
@@ -26,13 +28,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.stats import kendalltau, rankdata
+from torch import Tensor
 
 from orchestrator.simulate import CONFIDENCE, DRAWS
 from orchestrator.table import Table, Training, load_table
 from search_spaces.candidate import Candidate, from_json
 from search_spaces.network import build_model
+from search_spaces.preset import load_preset
+from search_spaces.recipe import Augmentation
 from search_spaces.register import kinds
 from search_spaces.zero_cost import ZeroCost, noise, zero_cost
+from workers.batches import TrainingSet
+from workers.contract import DataView
+from workers.data.dataset import open_dataset
+from workers.evaluate import prepared_cases
+from workers.preprocessing import fit
 
 METRIC = "dice"
 BASELINE = "macs"
@@ -65,6 +75,7 @@ def main() -> None:
     )
     parser.add_argument("--classes", type=int, default=3, help="Classes of it, background included.")
     parser.add_argument("--seed", type=int, default=0, help="Of the networks and the noise; searches use 0.")
+    parser.add_argument("--dataset", help="The table's data set, to score on its images instead of noise.")
     parser.add_argument("--no-presets", action="store_true", help="Leave the known networks out.")
     parser.add_argument("--json", help="File for the figures.")
     options = parser.parse_args()
@@ -74,13 +85,18 @@ def main() -> None:
         trainings for trainings in table.by_digest.values() if not (options.no_presets and trainings[0].name)
     ]
     target = np.array([statistics.mean(last_of(training) for training in group) for group in groups])
+    size = tuple(table.origin.protocol["size"])
+    images = noise(options.channels, size, seed=options.seed)
+    if options.dataset:
+        images = training_images(table, options.dataset, count=len(images), seed=options.seed)
     scored = {
-        kind: measured(table, groups, kind, options.channels, options.classes, options.seed)
+        kind: measured(groups, kind, images, num_classes=options.classes, seed=options.seed)
         for kind in kinds(ZeroCost)
     }
     head = (
         f"{options.table}: {len(groups)} candidates, {sum(map(len, groups))} trainings; last-epoch {METRIC} "
-        f"{target.min():.3f} to {target.max():.3f}; seed {options.seed}; load {os.getloadavg()[0]:.1f}"
+        f"{target.min():.3f} to {target.max():.3f}; {'images' if options.dataset else 'noise'}, seed {options.seed}; "
+        f"load {os.getloadavg()[0]:.1f}"
     )
     print(head)
     print(f"{'score':<12}{'Spearman':<26}{'Kendall':<26}{'beats macs':<12}{'drop':<7}seconds, mean and most")
@@ -102,19 +118,39 @@ def last_of(training: Training) -> float:
     return training.epochs[-1].metrics.get(METRIC, 0.0) if training.status == "completed" else 0.0
 
 
+def training_images(table: Table, dataset: str, *, count: int, seed: int) -> Tensor:
+    """A batch of training images, as the preset ``small_unet`` prepares them, without augmentation."""
+    candidate = load_preset("small_unet").candidate()
+    opened = open_dataset(dataset, digest=table.origin.data)
+    fitted = fit(candidate.preprocessing, opened.manifest)
+    protocol = table.origin.protocol
+    samples = TrainingSet(
+        cases=tuple(prepared for _, prepared in prepared_cases(opened, "train", fitted)),
+        view=DataView(dataset, table.origin.data, protocol["view"], tuple(protocol["size"]), count),
+        augmentation=Augmentation(),
+        symmetries=opened.symmetries,
+        ignore_index=opened.manifest.ignore_index,
+        seed=seed,
+    )
+    return samples.batch(1, 0)[0]
+
+
 def measured(
-    table: Table, groups: list[tuple[Training, ...]], kind: str, channels: int, classes: int, seed: int
+    groups: list[tuple[Training, ...]], kind: str, images: Tensor, *, num_classes: int, seed: int
 ) -> tuple[Array, Array]:
     """Scores of the candidates, and the CPU seconds of each."""
-    size = tuple(table.origin.protocol["size"])
     values, seconds = [], []
     for group in (groups[0], *groups):  # the first again: a process's first pass takes longer
         architecture = from_json(Candidate, group[0].candidate).architecture
         begun = time.process_time()
         network = build_model(
-            architecture, in_channels=channels, num_classes=classes, ndim=len(size), seed=seed
+            architecture,
+            in_channels=images.shape[1],
+            num_classes=num_classes,
+            ndim=images.dim() - 2,
+            seed=seed,
         )
-        values.append(zero_cost(kind, network, noise(channels, size, seed=seed)))
+        values.append(zero_cost(kind, network, images))
         seconds.append(time.process_time() - begun)
     return np.array(values[1:]), np.array(seconds[1:])
 
