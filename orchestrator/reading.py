@@ -12,7 +12,7 @@ from orchestrator.engine.objective import objectives_of
 from orchestrator.engine.state import State
 from orchestrator.errors import ExtensionError
 from orchestrator.job import duration_s
-from orchestrator.journal import Journal
+from orchestrator.journal import Journal, unhurried_collector
 from orchestrator.places import DEFAULT_STORAGE, journal_url
 from orchestrator.progress import describe
 from workers.contract import JSON
@@ -108,8 +108,9 @@ def log_lines(name: str, *, go_on: bool = False, storage: str = DEFAULT_STORAGE)
 
 def leaderboard_rows(name: str, *, storage: str = DEFAULT_STORAGE) -> list[Row]:
     """Trials of a search, best first: those retrained, then those of the search, then presets trained beside it."""
-    state = state_of(Journal(journal_url(storage)).read(name))
-    return [row for purpose in PURPOSES for row in leaderboard(state, purpose=purpose)]
+    with unhurried_collector():
+        state = state_of(Journal(journal_url(storage)).read(name))
+        return [row for purpose in PURPOSES for row in leaderboard(state, purpose=purpose)]
 
 
 def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
@@ -120,8 +121,9 @@ def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
 def state_of(written: list[Event]) -> State:
     """The state of a search folded from its events, without its data set or space."""
     state = State(objectives_of(written[0].body["job"]["objectives"]))
-    for event in written:
-        state.apply(event)
+    with unhurried_collector():
+        for event in written:
+            state.apply(event)
     return state
 
 

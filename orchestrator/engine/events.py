@@ -80,10 +80,19 @@ _lifts: dict[tuple[str, int], Lift] = {
 """Body of version v to body of version v + 1, by (kind, v)."""
 
 
+def _newest(kind: str, lifts: Mapping[tuple[str, int], Lift]) -> int:
+    return max((known + 1 for lifted, known in lifts if lifted == kind), default=1)
+
+
+_NEWEST = {kind: _newest(kind, _lifts) for kind in KINDS}
+
+
 def upcast(event: Event, lifts: Mapping[tuple[str, int], Lift] = _lifts) -> Event:
     """Lift the body of an older version, step by step, to the newest that this code knows."""
     version, body = event.version, event.body
-    newest = max((known + 1 for kind, known in lifts if kind == event.kind), default=1)
+    if lifts is _lifts and version == _NEWEST.get(event.kind):
+        return event
+    newest = _newest(event.kind, lifts)
     if event.kind in KINDS and version > newest:
         raise NewerJournalError(
             f"journal: event {event.seq} ({event.kind}) has version {version}, this version of segsearch knows {newest}; "
