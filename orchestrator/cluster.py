@@ -139,7 +139,7 @@ class Cluster:
     def answer(self, command: str, folder: Path, *, mark: str, timeout_s: float) -> Any:
         """Run a command on the head and read the JSON that it prints on one line after a mark.
 
-        The line is all that is waited for: the end of the process, and Ray's notice of it, come up to half a second later.
+        The line is all that is waited for: the end of the process, and Ray's notice of it, come about half a second later.
 
         Raises:
             NoAnswerError: It ended and printed none; the message is the last that it printed.
