@@ -12,7 +12,7 @@ from orchestrator.audit import faults
 from orchestrator.engine import events
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.events import Draft, Event
-from orchestrator.engine.evidence import FIRST, duplicate_digest
+from orchestrator.engine.evidence import FIRST, duplicate_digest, reuse
 from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.sampler import Observation
@@ -270,15 +270,30 @@ def test_reuse_needs_something_to_reuse(toys: SimpleNamespace, gathered: Any) ->
         gathered({"old": finished(toys)}, settings, data="other")
 
 
+def test_a_repeat_that_goes_as_far_as_its_trial_is_no_full_training(
+    toys: SimpleNamespace, gathered: Any
+) -> None:
+    changes = {"space": toys.finite, "trials": 1, "slots": 1, "scheduler": Scheduler("none", max_epochs=9)}
+    old = finished(toys, **changes)
+    settings = toys.settings(**changes, reuse=True)
+    new = driver(toys, settings, gathered({"old": old}, settings))
+    new.engine.replay(new.log.events)
+    [asked] = [e for e in old.log.events if e.kind == "asked"]
+    state = new.engine.state
+    assert reuse(settings, state, Draft("asked", {**asked.body, "source": "repeat", "to_epoch": 3})) == ()
+    assert len(reuse(settings, state, Draft("asked", {**asked.body, "source": "repeat"}))) == 2
+
+
 def test_a_fork_of_a_fork_knows_both_and_each_training_once(toys: SimpleNamespace, gathered: Any) -> None:
     changes = {"space": toys.finite, "trials": 4, "scheduler": Scheduler("none", max_epochs=9)}
     first = finished(toys, **changes)
-    settings = toys.settings(**changes, reuse=True, seed=0)
+    settings = toys.settings(**{**changes, "trials": 2}, reuse=True)
     second = driver(toys, settings, gathered({"first": first}, settings))
     assert second.run() == "trials"
     third = gathered({"first": first, "second": second}, settings)
     kept = [d.body for d in third if d.kind == "evidence"]
     digests = {t.digest for s in (first, second) for t in s.engine.state.searched}
+    assert len(digests) > len(second.engine.state.searched)
     assert sorted(body["digest"] for body in kept) == sorted(digests)
     alone = [d.body for d in gathered({"second": second}, settings) if d.kind == "evidence"]
     assert {body["digest"] for body in alone} == digests
