@@ -200,6 +200,10 @@ def export_trial(
     journal = Journal(journal_url(storage))
     plan = plan_of(journal, name)
     rows = [row for row in leaderboard_rows(name, storage=storage) if row.checkpoint is not None]
+    result = result_of(name, storage=storage)
+    if trial is None and result is not None:
+        best: JSON = result.get("best") or result["winner"]
+        trial = int(best["trial"])
     if trial is not None:
         rows = [row for row in rows if row.trial == trial]
     if not rows:

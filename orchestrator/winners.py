@@ -29,7 +29,8 @@ from workers.metrics import bootstrap_dice, dice_per_class, foreground
 from workers.network_file import build_network, describe_network
 from workers.seeding import derive_seed, generator
 
-PROBE_EPOCHS = 2  # of the preset on the whole machine: the second one tells what an epoch costs there
+PROBE_EPOCHS = 2  # of a training on several slots: the second one tells what an epoch costs there
+PROBE = " (probe)"
 
 
 def find_winner(session: Session) -> JSON | None:
@@ -52,26 +53,49 @@ def find_winner(session: Session) -> JSON | None:
 
 
 def ask_retraining(session: Session, wish: Retrain) -> list[int]:
-    """Ask for the best candidates of the search to be trained anew; the trials. Asking twice changes nothing."""
+    """Ask for the best candidates of the search to be trained anew; the trials. Asking twice changes nothing.
+
+    Where they are fewer than the slots of a node, each takes several, so that no core idles.
+    """
     plan, engine = session.plan, session.engine
     best = finalists(session.rows("search"), wish.top)
+    count = len(best) * wish.seeds
+    share = float(max(1, plan.slots.whole // max(1, count)))
+    lengths = [_retraining_epochs(session, wish, row, count=count, share=share) for row in best]
     trials = []
     for number in range(wish.seeds):
-        for row in best:
-            epochs = wish.epochs or plan.settings.scheduler.max_epochs
-            if wish.wall is not None:
-                rounds = math.ceil(len(best) * wish.seeds / plan.settings.slots)
-                epochs = max(1, int(duration_s(wish.wall) / rounds / _epoch_s(session, row.trial)))
+        for row, epochs in zip(best, lengths, strict=True):
             requested = engine.request(
                 from_json(Candidate, engine.state.trials[row.trial].candidate),
                 seed=derive_seed(plan.settings.seed, "retrain", number) % 2**31,
                 epochs=epochs,
                 purpose="retrain",
                 name=row.name,
+                share=share,
             )
             session.record(requested.drafts)
             trials.append(requested.trial)
     return trials
+
+
+def _retraining_epochs(session: Session, wish: Retrain, row: Row, *, count: int, share: float) -> int:
+    """Epochs of each of so many trainings; for ``wall``, by what an epoch costs on such a share of the slots."""
+    plan, engine = session.plan, session.engine
+    if wish.wall is None:
+        return wish.epochs or plan.settings.scheduler.max_epochs
+    measured = row.trial
+    if share > 1:
+        candidate = from_json(Candidate, engine.state.trials[row.trial].candidate)
+        seed = derive_seed(plan.settings.seed, "retrain probe") % 2**31
+        probe = engine.request(
+            candidate, seed=seed, epochs=PROBE_EPOCHS, purpose="retrain", name=row.name + PROBE, share=share
+        )
+        session.record(probe.drafts)
+        drive(session)
+        if engine.state.trials[probe.trial].verdict == "completed":
+            measured = probe.trial
+    rounds = math.ceil(count * share / plan.settings.slots)
+    return max(1, int(duration_s(wish.wall) / rounds / _epoch_s(session, measured)))
 
 
 def _epoch_s(session: Session, trial: int) -> float:
@@ -89,7 +113,7 @@ def _ask_baseline(session: Session) -> None:
     whole = float(plan.slots.whole)
     seed = derive_seed(plan.settings.seed, "baseline") % 2**31
     probe = engine.request(
-        candidate, seed=seed, epochs=PROBE_EPOCHS, purpose="baseline", name=f"{name} (probe)", share=whole
+        candidate, seed=seed, epochs=PROBE_EPOCHS, purpose="baseline", name=name + PROBE, share=whole
     )
     session.record(probe.drafts)
     drive(session)
@@ -106,7 +130,8 @@ def _ask_baseline(session: Session) -> None:
 
 
 def _completed(session: Session, purpose: Purpose) -> list[Row]:
-    return [row for row in session.rows(purpose) if row.status == "completed"]
+    rows = session.rows(purpose)
+    return [row for row in rows if row.status == "completed" and not row.name.endswith(PROBE)]
 
 
 def recorded_metrics(written: Iterable[Event], trial: int) -> dict[str, float]:
@@ -129,7 +154,10 @@ class Scored:
 
 
 def conclude(session: Session) -> JSON:
-    """Choose the winner by validation, export it, and compare it with the preset on test cases."""
+    """Choose the winner by validation, export it, and compare it with the preset on test cases.
+
+    The best network is the winner, or the preset where that scores higher on validation: then it is exported, too.
+    """
     plan = session.plan
     by_candidate: dict[str, list[Row]] = {}
     for row in _completed(session, "retrain"):
@@ -144,12 +172,11 @@ def conclude(session: Session) -> JSON:
     split = "test" if "test" in plan.dataset.manifest.splits else "validation"
     scored = [Scored(row, score(session, row, split)) for row in chosen]
     best = next(item for item in scored if item.row.trial == winner.trial)
-    place = export_place(plan.job.storage, plan.job.name, winner.trial)
-    if not is_exported(place):
-        export_row(session.plan, session.journal, winner, place)
+    place = _exported(session, winner)
     result: JSON = {
         "split": split,
         "winner": _entry(session, best) | {"export": place, "seeds": [item.dice for item in scored]},
+        "best": {"trial": winner.trial, "name": winner.name, "export": place},
         "search_worker_seconds": session.cost("search"),
         "retrain_worker_seconds": session.cost("retrain"),
     }
@@ -157,11 +184,26 @@ def conclude(session: Session) -> JSON:
         row for row in _completed(session, "baseline") if plan.against and row.name == plan.against[0]
     ]
     if baselines:
-        other = Scored(baselines[-1], score(session, baselines[-1], split))
+        preset = baselines[-1]
+        other = Scored(preset, score(session, preset, split))
+        if quality(preset) > quality(winner):
+            result["best"] = {
+                "trial": preset.trial,
+                "name": preset.name,
+                "export": _exported(session, preset),
+            }
         result["preset"] = _entry(session, other)
         result["baseline_worker_seconds"] = session.cost("baseline")
         result["difference"] = _difference(plan, best.test, other.test)
     return result
+
+
+def _exported(session: Session, row: Row) -> str:
+    """Export a trial where that is not done; the place."""
+    place = export_place(session.plan.job.storage, session.plan.job.name, row.trial)
+    if not is_exported(place):
+        export_row(session.plan, session.journal, row, place)
+    return place
 
 
 def export_place(storage: str, search: str, trial: int) -> str:

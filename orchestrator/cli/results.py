@@ -262,8 +262,12 @@ def print_result(name: str, result: dict[str, Any], storage: str) -> None:
     print_trials(rows[:15], len(rows))
     if result:
         print_comparison(result)
-        print(f"\nbest network, exported and proved: {result['winner']['export']}")
-        print(f"  check it again:   segsearch verify {result['winner']['export']}")
+        best = result.get("best", result["winner"])  # results of older versions name the winner alone
+        if best["trial"] != result["winner"]["trial"]:
+            scores = f"{result['preset']['validation']:.4f} against {result['winner']['validation']:.4f}"
+            print(f"\n{best['name']} scores higher on validation ({scores}), so it is handed over.")
+        print(f"\nbest network, exported and proved: {best['export']}")
+        print(f"  check it again:   segsearch verify {best['export']}")
     server = tracking_uri(storage)
     if server.startswith(("http://", "https://")):
         print(f"  compare all runs: {server}")

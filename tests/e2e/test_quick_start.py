@@ -1,6 +1,7 @@
 """The newcomer's path through the command line, on real volumes and a real Ray."""
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+
+from orchestrator.journal import Journal
 
 
 def test_init_ingest_and_validate(workspace: Any) -> None:
@@ -44,10 +47,23 @@ def test_a_search_ends_with_a_leaderboard_a_comparison_and_a_proved_export(finis
     for entry in (result["winner"], result["preset"]):
         mean = entry["test"]["mean"]
         assert 0 <= mean["low"] <= mean["dice"] <= mean["high"] <= 1
+    best = max((result["winner"], result["preset"]), key=lambda entry: entry["validation"])
+    assert result["best"]["trial"] == best["trial"] and result["best"]["name"] == best["name"]
+    for place in {result["winner"]["export"], result["best"]["export"]}:
+        assert finished.json("verify", place)["recorded"]["dice"] > 0
     proof = json.loads((Path(result["winner"]["export"]) / "proof.json").read_text())
     assert proof["split"] == "validation"
     assert proof["measured"]["torch"]["dice"] == pytest.approx(proof["recorded"]["dice"], abs=1e-9)
     assert (finished.folder / "runs" / "demo" / "pictures" / "trial-00000.png").stat().st_size > 1000
+
+
+def test_a_retraining_that_is_alone_takes_all_slots(finished: Any) -> None:
+    journal = Journal(f"sqlite:///{finished.folder}/runs/journal.db")
+    written = journal.read("demo")
+    journal.close()
+    [trial] = [e.body["trial"] for e in written if e.kind == "asked" and e.body["purpose"] == "retrain"]
+    shares = {e.body["share"] for e in written if e.kind == "leg_started" and e.body["trial"] == trial}
+    assert shares == {len(os.sched_getaffinity(0))}
 
 
 def test_running_it_again_is_refused(finished: Any) -> None:
@@ -56,7 +72,7 @@ def test_running_it_again_is_refused(finished: Any) -> None:
 
 def test_going_on_with_a_finished_search_shows_its_result_and_trains_nothing(finished: Any) -> None:
     before = finished.json("leaderboard", "demo")
-    assert before["result"]["winner"]["export"] in finished.run("run", "--resume", "demo.yaml")
+    assert before["result"]["best"]["export"] in finished.run("run", "--resume", "demo.yaml")
     assert finished.json("leaderboard", "demo") == before
 
 
