@@ -19,6 +19,7 @@ from orchestrator.yaml_document import Document, Path, Problem
 from search_spaces.candidate import Candidate
 from search_spaces.errors import SpaceError
 from search_spaces.exploration import paths
+from search_spaces.memory import training_bytes
 from search_spaces.narrow import narrow
 from search_spaces.preset import preset_candidates
 from search_spaces.profile import profile
@@ -145,7 +146,12 @@ class _Planner:
             reuse=job.search.reuse,
             batch=view.batch,
             whole=slots.whole,
-            gate=make_gate(dataset.num_channels, dataset.num_classes, view.size),
+            gate=make_gate(
+                dataset.num_channels,
+                dataset.num_classes,
+                view.size,
+                batch=view.batch if "memory_bytes" in job.constraints else None,
+            ),
             screening=make_screening(job, dataset.num_channels, dataset.num_classes, view.size),
         )
 
@@ -252,9 +258,12 @@ def has_fast_bf16() -> bool:
 
 
 def make_gate(
-    in_channels: int, num_classes: int, size: tuple[int, ...]
+    in_channels: int, num_classes: int, size: tuple[int, ...], *, batch: int | None = None
 ) -> Callable[[Candidate], Mapping[str, float] | str]:
-    """What is known of a candidate before training: its parameters and MACs, or why it cannot be built."""
+    """What is known of a candidate before training: its parameters and MACs, or why it cannot be built.
+
+    With a batch also the memory of a step, which takes longer to tell than the rest, so that only its limit asks for it.
+    """
 
     def gate(candidate: Candidate) -> Mapping[str, float] | str:
         try:
@@ -263,7 +272,17 @@ def make_gate(
             )
         except SpaceError as error:
             return str(error)
-        return {"parameters": float(numbers.parameters), "macs": float(numbers.macs)}
+        known = {"parameters": float(numbers.parameters), "macs": float(numbers.macs)}
+        if batch is None:
+            return known
+        memory = training_bytes(
+            candidate.architecture,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            input_size=size,
+            batch=batch,
+        )
+        return known | {"memory_bytes": float(memory)}
 
     return gate
 

@@ -121,14 +121,15 @@ class Playground:
             trials = min(trials, len(self.candidates))
 
         def known(candidate: Candidate) -> Mapping[str, float] | str:
+            if self.forest is None and candidate not in self.profiles:
+                return "not recorded"  # drawn at random, as all of the table was tried
+            if "memory_bytes" in settings.constraints:
+                return settings.gate(candidate)  # tables do not hold it
             numbers = self.profiles.get(candidate)
-            if numbers is not None:
-                return numbers
-            if self.forest is None:
-                return (
-                    "not recorded"  # drawn at random as nothing of the table is left that was not turned down
-                )
-            return self.forest.profile(encode(settings.space, candidate))
+            if numbers is None:
+                assert self.forest is not None
+                numbers = self.forest.profile(encode(settings.space, candidate))
+            return numbers
 
         told = replace(settings, sampler=sampler, trials=trials, gate=known, slots=workers)
         return _Run(self, told, moves).run()

@@ -163,3 +163,16 @@ def test_a_screened_search_repeats_and_trains_better_candidates(
         for one in (plain, asked)
     ]
     assert found[1] > found[0]
+
+
+def test_a_limit_on_memory_is_kept_in_a_simulation(playground: Playground, table: Table) -> None:
+    """Tables hold no memory, so the job's own gate tells it."""
+    order = list(table.by_digest)
+    asked = settings(
+        constraints={"memory_bytes": 29.5},
+        gate=lambda candidate: {"memory_bytes": float(order.index(digest(candidate)))},
+        scheduler=Scheduler("none", max_epochs=EPOCHS), trials=8, seed=1,
+    )  # fmt: skip
+    played = playground.play(asked, workers=1)
+    best = max(t.epochs[-1].metrics["dice"] for t in table.trainings[:30])
+    assert played.trials == 8 and played.steps[-1].best <= best
