@@ -4,12 +4,28 @@ import math
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Norm = Literal["batch", "instance", "group"]
 Activation = Literal["relu", "leaky_relu", "silu"]
 GROUPS = 8  # channels are shared among at most eight groups: widths of small networks are multiples of 8
+
+
+class _DilatedDepthwise(nn.Conv2d):
+    """A dilated depthwise convolution, in single precision on CPUs.
+
+    In bfloat16 and channels-last layout oneDNN reads memory that is not its own there (torch 2.14.1, CPUs with AVX-512 BF16):
+    gradients become random, infinite or not a number, and now and then the process dies.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.is_cuda or not torch.is_autocast_enabled("cpu"):
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float())
+
 
 _CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
@@ -51,7 +67,10 @@ class Layers:
     ) -> nn.Module:
         """A convolution that keeps the size at stride 1; ``kernel`` is odd."""
         padding = rate * (kernel - 1) // 2
-        return _CONV[self.ndim](
+        kind = _CONV[self.ndim]
+        if self.ndim == 2 and rate > 1 and groups == in_channels > 1:
+            kind = _DilatedDepthwise
+        return kind(
             in_channels, out_channels, kernel, stride, padding, dilation=rate, groups=groups, bias=bias
         )
 

@@ -1,6 +1,9 @@
 """The builder: sizes, seeds, dimensions, and what networks of ``compact`` must survive."""
 
 import random
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 
 import pytest
@@ -124,3 +127,27 @@ def test_macs_of_unet_by_hand() -> None:
     decoder = replace(UNET.decoder, upsample="transposed")  # type: ignore[call-arg]
     architecture = replace(UNET, encoder=encoder, decoder=decoder)
     assert profile(architecture, 1, 3, (8, 8)).macs == macs
+
+
+@pytest.mark.parametrize(("kernel", "rate"), [(3, 2), (5, 2), (3, 6)])
+def test_dilated_depthwise_gradients_repeat_in_half_precision(kernel: int, rate: int) -> None:
+    """In a process of its own: where the library reads foreign memory, gradients differ, or the process dies."""
+    code = f"""
+        import torch
+        from search_spaces.layers import Layers
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        conv = Layers(2).conv(8, 8, kernel={kernel}, rate={rate}, groups=8).to(memory_format=torch.channels_last)
+        x = torch.randn(4, 8, 32, 32).to(memory_format=torch.channels_last)
+        found = set()
+        for _ in range(20):
+            rubbish = [torch.full((n,), float("nan")) for n in (100, 1000, 10_000, 100_000)]
+            del rubbish
+            conv.zero_grad()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                conv(x).float().square().sum().backward()
+            assert torch.isfinite(conv.weight.grad).all()
+            found.add(float(conv.weight.grad.double().sum()))
+        assert len(found) == 1, found
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
