@@ -14,8 +14,6 @@ from orchestrator.places import NO_RAW, absolute
 from orchestrator.plugins import PluginError, load_plugin, make_importable, module_names, plugin_files
 from orchestrator.preflight import Preflight, look, resources
 from orchestrator.yaml_document import Document
-from workers.data.dataset import split_location
-from workers.store import open_store
 
 ERRAND_S = 120.0
 
@@ -188,6 +186,9 @@ def _prepare(
     job_file: str | Path, *, dataset: str | None, storage: str | None
 ) -> tuple[Job, dict[str, Path]]:
     """A job with absolute places, and the user's own modules that it needs."""
+    from workers.data.dataset import split_location  # reading arrays and object storage takes 0.2 s to import
+    from workers.store import open_store
+
     make_importable(Path(job_file).parent, Path())
     job, document = load_job_document(job_file)
     _check_plugins(job, document)

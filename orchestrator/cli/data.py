@@ -10,9 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import print_json, print_table
-from workers.data.dataset import open_dataset
-from workers.data.ingest import ingest as ingest_folder
-from workers.data.verify import describe, verify_dataset
 from workers.errors import DataError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
@@ -34,6 +31,10 @@ def ingest(
 
     Example: segsearch data ingest examples/data/hippocampus data/hippocampus
     """
+    from workers.data.dataset import open_dataset
+    from workers.data.ingest import ingest as ingest_folder
+    from workers.data.verify import describe
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = {stage: bar.add_task(stage, total=None) for stage in ("check", "write")}
@@ -57,6 +58,9 @@ def info(location: Location, as_json: AsJson = False) -> None:
 
     Example: segsearch data info data/hippocampus
     """
+    from workers.data.dataset import open_dataset
+    from workers.data.verify import describe
+
     facts = describe(open_dataset(location))
     if as_json:
         print_json(facts)
@@ -82,6 +86,8 @@ def verify(location: Location, as_json: AsJson = False) -> None:
 
     Example: segsearch data verify data/hippocampus
     """
+    from workers.data.verify import verify_dataset
+
     report = verify_dataset(location)
     if not report.is_whole:
         raise DataError(f"{location}: {len(report.problems)} problems", report.problems)
