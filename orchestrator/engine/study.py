@@ -1,7 +1,9 @@
 """Optuna's studies, rebuilt from the history at each proposal: nothing is kept between asks.
 
 A rung has its own study: a trial that reached the rung stands there complete, with its values at that rung, and values of
-different epochs never mix. A sampler asks on the highest rung that knows enough.
+different epochs never mix. A sampler asks on the highest rung that knows enough. Or it asks by rank: one study of all scored
+trials, whose values are their places when those of higher rungs go before those left behind. Only who was better is told then,
+which is all that a sampler needs that divides trials into good and bad ones.
 
 There are two views of a space. ``ask`` shows each decision as it is made, which suits samplers that look at one decision at
 a time. ``ask_encoded`` shows the fixed-width encoding, where every trial has every parameter: samplers that relate decisions
@@ -17,7 +19,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import optuna
@@ -27,6 +29,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.engine.encoding import Encoding, encoding_of
+from orchestrator.engine.population import best_first, scored
 from orchestrator.engine.sampler import History, Observation
 from search_spaces.candidate import Candidate
 from search_spaces.domain import Choice, Domain, Integer, Real, quantise
@@ -66,6 +69,19 @@ def ask(space: Space, history: History, *, sampler: BaseSampler, shown: Shown) -
     """What a sampler of Optuna suggests when it sees each decision under its own name."""
     trials = study_trials(history, shown, lambda trace: optuna_parameters(space, trace))
     return suggest(space, _study(history, sampler, trials).ask())
+
+
+def ask_ranked(space: Space, history: History, *, sampler: BaseSampler) -> Candidate:
+    """What a sampler of Optuna suggests that sees each decision under its own name, and of all scored trials the rank."""
+    order = best_first(scored(history))
+    places = {id(item): (float(len(order) - place),) for place, item in enumerate(order)}
+    ranked = [
+        replace(item, scores=((0, places[id(item)]),)) if id(item) in places else item
+        for item in history.observations
+    ]
+    known = History(ranked, (0,))
+    trials = study_trials(known, Shown(0), lambda trace: optuna_parameters(space, trace))
+    return suggest(space, _study(known, sampler, trials).ask())
 
 
 def ask_encoded(
@@ -162,13 +178,13 @@ def study_trials(
     """The trials of a rung's study, in order of proposal: scored at the rung, running, and the newest that broke down."""
     broken = [number for number, item in enumerate(history.observations) if item.violation > 0]
     kept = set(broken[-MAX_UNSCORED:])
-    scored = [
+    complete = [
         number
         for number, item in enumerate(history.observations)
         if item.violation <= 0 and shown.rung in dict(item.scores)
     ]
-    places = {number: place for place, number in enumerate(scored)}
-    kept |= set(scored if shown.most is None else scored[-shown.most :])
+    places = {number: place for place, number in enumerate(complete)}
+    kept |= set(complete if shown.most is None else complete[-shown.most :])
     trials = []
     for number, observation in enumerate(history.observations):
         score = dict(observation.scores).get(shown.rung)

@@ -3,7 +3,9 @@
 Source: Bergstra et al. 2011, "Algorithms for hyper-parameter optimization", section 4; several objectives: Ozaki et al. 2022,
     "Multiobjective tree-structured Parzen estimator". Proposals that broke a limit are ranked below all others by their
     excess, as Optuna does.
-Deviations: with several objectives the estimator sees the newest ``most`` scores only, as its time grows with their square.
+Deviations: with one objective the estimator sees ranks over all rungs, as on a high rung alone there are only good trials,
+    and it would learn to avoid the worse of these. With several it sees the newest ``most`` scores of the highest rung that
+    holds enough, as its time grows with their square.
 """
 
 import random
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 import optuna
 
 from orchestrator.engine.sampler import History, Sampler
-from orchestrator.engine.study import Shown, ask, highest_rung
+from orchestrator.engine.study import Shown, ask, ask_ranked, highest_rung
 from search_spaces.candidate import Candidate
 from search_spaces.register import entry
 from search_spaces.space import Space, sample
@@ -34,12 +36,13 @@ class TreeParzen(Sampler):
     most: int = 200
 
     def propose(self, space: Space, history: History, *, seed: int) -> Candidate:
-        """A candidate like the good ones of the highest rung that holds enough scores."""
+        """A candidate like the good ones: those that went furthest, and of these the best."""
         rung = highest_rung(history, self.startup)
         if rung is None:
             return sample(space, random.Random(seed))
         sampler = optuna.samplers.TPESampler(
             n_startup_trials=0, n_ei_candidates=self.draws, multivariate=False, seed=seed % 2**32
         )
-        most = self.most if history.num_objectives > 1 else None
-        return ask(space, history, sampler=sampler, shown=Shown(rung, most))
+        if history.num_objectives == 1:
+            return ask_ranked(space, history, sampler=sampler)
+        return ask(space, history, sampler=sampler, shown=Shown(rung, self.most))
