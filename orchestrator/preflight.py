@@ -102,6 +102,7 @@ def look(
     if job is not None:
         found.add("resources", *resources(nodes, job))
         asked |= {"search": job.name, "storage": job.storage, "dataset": job.dataset, "raw": job.raw}
+        asked["warm_start"] = job.search.warm_start
     command = f"python3 -m orchestrator.probe {shlex.quote(json.dumps(asked))}"
     try:
         found.facts = cluster.answer(command, parcel, mark=MARK, timeout_s=PROBE_S)

@@ -20,7 +20,8 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     """Look at everything that is asked for.
 
     Args:
-        asked: ``requirements`` of the code; ``storage``, ``dataset``, ``raw`` and ``search`` where a job names them.
+        asked: ``requirements`` of the code; ``storage``, ``dataset``, ``raw``, ``search`` and ``warm_start`` where a job
+            names them.
     """
     facts: dict[str, Any] = {"python": sys.version.split()[0], "executable": sys.executable}
     facts["missing"] = _missing(asked["requirements"])
@@ -71,7 +72,13 @@ def _journal(asked: dict[str, Any]) -> dict[str, Any]:
     journal = Journal(journal_url(storage))
     facts: dict[str, Any] = {"database": journal.url.partition(":")[0]}
     try:
-        if search in journal.names():
+        names = journal.names()
+        lacking = [name for name in asked.get("warm_start", ()) if name not in names]
+        if lacking:
+            return facts | {
+                "error": f"search.warm_start: the journal there has no search {', '.join(lacking)}"
+            }
+        if search in names:
             facts["job"] = journal.read(search, limit=1)[0].body["job"]
             leader = journal.leader(search)
             facts["leader"] = leader and f"process {leader.pid} on {leader.host} since {leader.since_text()}"

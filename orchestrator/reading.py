@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from orchestrator.engine.events import Event, Purpose
-from orchestrator.engine.leaderboard import Row, leaderboard
+from orchestrator.engine.leaderboard import Row, knee_point, leaderboard, pareto_front
 from orchestrator.engine.objective import objectives_of
 from orchestrator.engine.state import State
 from orchestrator.errors import ExtensionError
@@ -18,6 +18,7 @@ from orchestrator.progress import describe
 from workers.contract import JSON
 
 PURPOSES: tuple[Purpose, ...] = ("retrain", "search", "baseline")
+PROBE = " (probe)"  # ends the name of a trial that only tells what an epoch costs
 RESULT = "result"
 EVIDENCE = "evidence"  # note of what a search was given of others
 LOG_POLL_S = 1.0
@@ -111,6 +112,15 @@ def leaderboard_rows(name: str, *, storage: str = DEFAULT_STORAGE) -> list[Row]:
     with unhurried_collector():
         state = state_of(Journal(journal_url(storage)).read(name))
         return [row for purpose in PURPOSES for row in leaderboard(state, purpose=purpose)]
+
+
+def front_of(rows: Iterable[Row]) -> JSON | None:
+    """The front of a search with several objectives, and its knee, as trial numbers; None with one objective, or no front."""
+    searched = [row for row in rows if row.purpose == "search"]
+    front, middle = pareto_front(searched), knee_point(searched)
+    if middle is None or len(middle.scores or ()) < 2:
+        return None
+    return {"trials": [row.trial for row in front], "knee": middle.trial}
 
 
 def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:

@@ -17,7 +17,7 @@ from orchestrator.job import Retrain, duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import search_folder
 from orchestrator.plan import Plan
-from orchestrator.reading import RESULT, epoch_bodies, latest_result
+from orchestrator.reading import PROBE, RESULT, epoch_bodies, latest_result
 from orchestrator.search import Session, drive
 from search_spaces.candidate import Candidate, from_json
 from workers.checkpoint import load_checkpoint, trained_weights
@@ -30,7 +30,6 @@ from workers.network_file import build_network, describe_network
 from workers.seeding import derive_seed, generator
 
 PROBE_EPOCHS = 2  # of a training on several slots: the second one tells what an epoch costs there
-PROBE = " (probe)"
 
 
 def find_winner(session: Session) -> JSON | None:

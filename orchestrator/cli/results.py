@@ -1,5 +1,6 @@
 """Commands that show, export, check and use what a search found."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,10 +38,16 @@ def leaderboard(
 
     rows = reading.leaderboard_rows(name, storage=storage)
     result = reading.result_of(name, storage=storage)
+    front = reading.front_of(rows)
     if as_json:
-        print_json({"trials": [asdict(row) for row in rows], "result": result})
+        print_json({"trials": [asdict(row) for row in rows], "front": front, "result": result})
         return
-    print_trials(rows[:top], len(rows))
+    print_trials(rows, top)
+    if front is not None:
+        members = ", ".join(map(str, front["trials"]))
+        print(
+            f"front of the search: trials {members}; its knee, farthest out between the extremes: trial {front['knee']}"
+        )
     if result:
         print_comparison(result)
 
@@ -192,8 +199,11 @@ def ui(
     serve(storage, port=port, say=print)
 
 
-def print_trials(rows: list[Any], total: int) -> None:
-    """The leaderboard."""
+def print_trials(rows: Sequence[Any], top: int) -> None:
+    """The leaderboard, without trials that only measured what an epoch costs."""
+    from orchestrator.reading import PROBE
+
+    shown = [row for row in rows if not row.name.endswith(PROBE)]
     columns = ("rank", "trial", "name", "purpose", "epochs", "value", "parameters", "worker-s", "status")
     table = [
         (
@@ -207,9 +217,9 @@ def print_trials(rows: list[Any], total: int) -> None:
             round(row.worker_seconds),
             row.status,
         )
-        for rank, row in enumerate(rows, 1)
+        for rank, row in enumerate(shown[:top], 1)
     ]
-    print_table(f"leaderboard ({len(rows)} of {total} trials)", columns, table)
+    print_table(f"leaderboard ({min(top, len(shown))} of {len(shown)} trials)", columns, table)
 
 
 def print_comparison(result: dict[str, Any]) -> None:
@@ -254,20 +264,27 @@ def verdict(difference: dict[str, float], preset: str) -> str:
     return f"These patients show no difference between the winner and {preset}: {text} Dice."
 
 
+def nearby(place: str) -> str:
+    """A location as short as it works from here."""
+    path = Path(place)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else place
+
+
 def print_result(name: str, result: dict[str, Any], storage: str) -> None:
     """What a finished search prints: leaderboard, comparison, and the next lines to type."""
     from orchestrator import reading
 
     rows = reading.leaderboard_rows(name, storage=storage)
-    print_trials(rows[:15], len(rows))
+    print_trials(rows, 15)
     if result:
         print_comparison(result)
         best = result.get("best", result["winner"])  # results of older versions name the winner alone
         if best["trial"] != result["winner"]["trial"]:
             scores = f"{result['preset']['validation']:.4f} against {result['winner']['validation']:.4f}"
             print(f"\n{best['name']} scores higher on validation ({scores}), so it is handed over.")
-        print(f"\nbest network, exported and proved: {best['export']}")
-        print(f"  check it again:   segsearch verify {best['export']}")
+        place = nearby(best["export"])
+        print(f"\nbest network, exported and proved: {place}")
+        print(f"  check it again:   segsearch verify {place}")
     server = tracking_uri(storage)
     if server.startswith(("http://", "https://")):
         print(f"  compare all runs: {server}")

@@ -1,5 +1,6 @@
 """``segsearch table`` and ``segsearch simulate``: record trainings, and try searches on them in virtual time."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,6 +86,8 @@ def simulate_job(
     playground = Playground(plan.settings.space, known, predict=surrogate)
     summary = simulate(playground, plan.settings, workers=workers, seeds=seeds)
     facts = summary.to_json()
+    if plan.job.search.warm_start:
+        print("search.warm_start is left out: a table holds no other searches", file=sys.stderr)
     if as_json:
         print_json(facts)
         return

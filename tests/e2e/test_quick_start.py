@@ -72,7 +72,8 @@ def test_running_it_again_is_refused(finished: Any) -> None:
 
 def test_going_on_with_a_finished_search_shows_its_result_and_trains_nothing(finished: Any) -> None:
     before = finished.json("leaderboard", "demo")
-    assert before["result"]["best"]["export"] in finished.run("run", "--resume", "demo.yaml")
+    place = Path(before["result"]["best"]["export"]).relative_to(finished.folder)
+    assert f"exported and proved: {place}" in finished.run("run", "--resume", "demo.yaml")
     assert finished.json("leaderboard", "demo") == before
 
 

@@ -57,6 +57,23 @@ def test_requirements_are_compared_with_what_is_installed() -> None:
     assert missing[1:] == ["no-such-package: not installed, needed >=1"]
 
 
+def test_a_warm_start_from_a_search_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGSEARCH_JOURNAL", f"sqlite:///{tmp_path}/journal.db")
+    asked = {
+        "requirements": [],
+        "nodes": 1,
+        "search": "new",
+        "storage": str(tmp_path),
+        "warm_start": ["gone"],
+    }
+    found = Preflight()
+    judge(found, {**GOOD, **probe.main(asked)}, None)
+    with pytest.raises(PlaceError, match=r"search.warm_start: the journal there has no search gone"):
+        found.require()
+
+
 class Answers(http.server.BaseHTTPRequestHandler):
     """Ray's dashboard as far as entering goes: asks for the token ``right``, unless it is open."""
 

@@ -24,6 +24,7 @@ from orchestrator.engine.settings import STOPPING, Kind, Scheduler
 from orchestrator.engine.stopping import CHANCE, Stopping, power_law
 from orchestrator.engine.trial import Trial
 from orchestrator.executors.simulated import Recording
+from orchestrator.reading import front_of
 from search_spaces.candidate import Candidate
 
 DICE_AND_SIZE = (Objective("dice"), Objective("parameters", "minimize"))
@@ -279,12 +280,15 @@ def test_the_front_is_spread_for_retraining(toys: SimpleNamespace) -> None:
     front = pareto_front(rows)
     two = finalists(rows, 2)
     assert two == (front[0], front[-1])  # the ends: best Dice, fewest parameters
-    assert knee_point(rows) in front
+    middle = knee_point(rows)
+    assert middle in front and middle is not None
+    assert front_of(rows) == {"trials": [row.trial for row in front], "knee": middle.trial}
     assert len({row.digest for row in finalists(rows, 20)}) == 20
     single = toys.Driver(toys.settings(trials=9))
     single.run()
     best = leaderboard(single.engine.state)
     assert finalists(best, 3) == best[:3]
+    assert front_of(best) is None
 
 
 def test_hypervolume_grows_over_time_to_that_of_the_front(toys: SimpleNamespace) -> None:
