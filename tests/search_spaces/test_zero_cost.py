@@ -135,9 +135,12 @@ def test_a_network_that_answers_all_images_alike_scores_lowest(kind: str) -> Non
 def test_a_score_of_a_preset_takes_less_than_half_a_second(kind: str) -> None:
     for candidate in PRESETS.values():
         network, images = built(candidate.architecture), noise(1, (64, 64))
-        begun = time.process_time()
-        zero_cost(kind, network, images)
-        assert time.process_time() - begun < SECONDS
+        took = []
+        for _ in range(3):  # the first pays for what torch prepares, and others on the machine stretch any
+            begun = time.process_time()
+            zero_cost(kind, network, images)
+            took.append(time.process_time() - begun)
+        assert min(took) < SECONDS, took
 
 
 @pytest.mark.parametrize(
