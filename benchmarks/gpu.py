@@ -20,6 +20,8 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -36,14 +38,18 @@ class Case:
 
     preset: str
     size: int
-    precision: str
+    precision: Literal["fp32", "bf16"]
     samples: int
 
     @property
     def candidate(self) -> Candidate:
         """The preset with this precision."""
         made = load_preset(self.preset).candidate()
-        return dataclasses.replace(made, recipe=dataclasses.replace(made.recipe, precision=self.precision))  # type: ignore[arg-type]
+        return dataclasses.replace(made, recipe=dataclasses.replace(made.recipe, precision=self.precision))
+
+    def tell(self, text: str) -> None:
+        """Print one figure."""
+        print(f"{self.preset} {self.size}x{self.size} {self.precision}: {text}", flush=True)
 
     def leg(self, data: str, storage: str, *, device: str, loaders: int, samples: int, epochs: int) -> Leg:
         """A leg that trains it."""
@@ -86,7 +92,7 @@ def bare(case: Case, data: str, *, steps: int = 60) -> float:
             logits = model(images)
         loss = case.candidate.loss(logits, labels, ignore_index=made.training.ignore_index)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
         optimiser.step()
     torch.cuda.synchronize()
     return 16 * steps / (time.perf_counter() - begun)
@@ -109,7 +115,7 @@ def main() -> None:
     parser.add_argument("--data", default="data/hippocampus")
     parser.add_argument("--shared", type=int, nargs="*", default=[4, 8])
     options = parser.parse_args()
-    data = os.path.abspath(options.data)  # noqa: PTH100
+    data = str(Path(options.data).absolute())
     cores = len(os.sched_getaffinity(0))
     print(f"{torch.cuda.get_device_name()}, {cores} cores, torch {torch.__version__}")
     cases = [
@@ -121,20 +127,16 @@ def main() -> None:
     ]
     torch.set_num_threads(1)
     for case in cases:
-
-        def tell(text: str) -> None:
-            print(f"{case.preset} {case.size}x{case.size} {case.precision}: {text}", flush=True)  # noqa: B023
-
         most = bare(case, data)
-        tell(f"bare loop {most:.0f}/s")
+        case.tell(f"bare loop {most:.0f}/s")
         one = ours(case, data, device="cuda", loaders=min(8, cores - 1))
-        tell(f"ours {one:.0f}/s, kept {one / most:.2f}")
-        tell(f"without loader processes {ours(case, data, device='cuda', loaders=0):.0f}/s")
+        case.tell(f"ours {one:.0f}/s, kept {one / most:.2f}")
+        case.tell(f"without loader processes {ours(case, data, device='cuda', loaders=0):.0f}/s")
         if case.size == 64:
             for count in options.shared:
-                tell(f"{count} share the card {shared(case, data, count, cores):.0f}/s")
+                case.tell(f"{count} share the card {shared(case, data, count, cores):.0f}/s")
         if case.size == 64 and case.precision == "fp32":
-            tell(f"one core {ours(case, data, device='cpu', loaders=0, epochs=2):.0f}/s")
+            case.tell(f"one core {ours(case, data, device='cpu', loaders=0, epochs=2):.0f}/s")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,6 @@ def ours(data: str, folder: Path, seconds: float, seed: int, search: float) -> d
 
 def preset(data: str, name: str, seconds: float, seed: int, threads: int) -> dict[str, Any]:
     """Train a known network for a time with all cores."""
-    begun = time.perf_counter()
     view = DataView(data, open_dataset(data).digest, "slices", (64, 64), 16, SAMPLES)
 
     def train(epochs: int, storage: str) -> list[EpochResult]:

@@ -8,7 +8,6 @@ What survives: SQLite runs in WAL mode with ``synchronous=FULL``, so a committed
 process and of the machine's power; PostgreSQL's default (``synchronous_commit=on``) gives the same.
 """
 
-import gc
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ import orjson
 import sqlalchemy as sql
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from orchestrator.collector import unhurried_collector
 from orchestrator.driver import Driver
 from orchestrator.engine.events import Draft, Event, upcast
 from orchestrator.errors import (
@@ -233,10 +233,7 @@ class Journal:
         with self._read() as connection, unhurried_collector():
             self._row(connection, search)
             rows = connection.execute(statement).all()
-            return [
-                upcast(Event(seq, kind, version, at, orjson.loads(body)))
-                for seq, kind, version, at, body in rows
-            ]
+            return [upcast(Event(n, kind, v, at, orjson.loads(body))) for n, kind, v, at, body in rows]
 
     def post(self, search: str, verb: str, body: JSON | None = None) -> int:
         """Put a request into the inbox of a search, for its leader; its id.
@@ -320,18 +317,6 @@ class Journal:
         return engine
 
 
-@contextmanager
-def unhurried_collector() -> Iterator[None]:
-    """While many objects are made that stay, looking through them for garbage takes as long as making them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _led_by(leadership: Leadership) -> sql.Update:
     mine = (_searches.c.name == leadership.search) & (_searches.c.fence == leadership.fence)
     return _searches.update().where(mine)
@@ -346,7 +331,7 @@ def _insert(
         head = {"search": search, "seq": seq, "kind": draft.kind, "version": draft.version}
         rows.append({**head, "at": at, "fence": fence, "body": text})
         # The body comes back as a reader would get it, so that a driver and a replay fold equal values.
-        events.append(Event(seq, draft.kind, draft.version, at, json.loads(text)))
+        events.append(Event(seq, draft.kind, draft.version, at, orjson.loads(text)))
     if rows:
         connection.execute(_events.insert(), rows)
     return events

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
-from orchestrator.engine.events import Event, Purpose
+from orchestrator.collector import unhurried_collector
+from orchestrator.engine.events import Event, Purpose, epochs_told
 from orchestrator.engine.leaderboard import Row, knee_point, leaderboard, pareto_front
 from orchestrator.engine.objective import objectives_of
 from orchestrator.engine.state import State
 from orchestrator.errors import ExtensionError
 from orchestrator.job import duration_s
-from orchestrator.journal import Journal, unhurried_collector
+from orchestrator.journal import Journal
 from orchestrator.places import DEFAULT_STORAGE, journal_url
 from orchestrator.progress import describe
 from workers.contract import JSON
@@ -131,20 +132,23 @@ def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
 def state_of(written: list[Event]) -> State:
     """The state of a search folded from its events, without its data set or space."""
     state = State(objectives_of(written[0].body["job"]["objectives"]))
-    with unhurried_collector():
-        for event in written:
-            state.apply(event)
+    for event in written:
+        state.apply(event)
     return state
+
+
+def best_network(result: JSON) -> JSON:
+    """What a final comparison hands over: trial, name and export; in results of older versions the winner."""
+    found: JSON = result.get("best") or result["winner"]
+    return found
 
 
 def epoch_bodies(written: Iterable[Event]) -> dict[int, list[JSON]]:
     """What each epoch of each trial gave, those of a training that was taken over included."""
     found: dict[int, list[JSON]] = {}
     for event in written:
-        if event.kind == "epoch":
-            found.setdefault(event.body["trial"], []).append(event.body)
-        elif event.kind == "reused":
-            found[event.body["trial"]] = list(event.body["epochs"])
+        if told := epochs_told(event):
+            found.setdefault(event.body["trial"], []).extend(told)
     return found
 
 

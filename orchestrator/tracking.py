@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engine.events import Event
+from orchestrator.engine.events import Event, epochs_told
 from orchestrator.engine.objective import objectives_of
 from orchestrator.journal import Cursor, Journal
 from orchestrator.places import JOURNAL_VARIABLE, TRACKING_VARIABLE, search_folder
@@ -101,7 +101,7 @@ class Publisher:
             handler: Callable[[Event, Published], None] | None = getattr(self, f"_on_{event.kind}", None)
             if handler is not None:
                 handler(event, state)
-            for body in _epochs(event):
+            for body in epochs_told(event):
                 run = state.runs[event.body["trial"]]
                 metrics.setdefault(run, []).extend(_metrics(body))
                 metrics.setdefault(state.parent, []).extend(_best(body, event.seq, state))
@@ -281,11 +281,6 @@ def _metrics(body: JSON) -> list[Any]:
 def _metric_name(name: str) -> str:
     """MLflow allows letters, digits and ``_-. :/`` in names."""
     return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
-
-
-def _epochs(event: Event) -> list[JSON]:
-    """What epochs gave of which an event tells: one, or all of a training that was taken over."""
-    return [event.body] if event.kind == "epoch" else event.body["epochs"] if event.kind == "reused" else []
 
 
 def _best(body: JSON, seq: int, state: Published) -> list[Any]:

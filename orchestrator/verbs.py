@@ -18,7 +18,16 @@ from orchestrator.places import DEFAULT_STORAGE, NO_RAW, journal_url
 from orchestrator.plan import Plan, make_plan
 from orchestrator.plugins import make_importable, plugin_digests
 from orchestrator.progress import evidence_line
-from orchestrator.reading import ask, extend, leaderboard_rows, log_lines, result_of, searches, status
+from orchestrator.reading import (
+    ask,
+    best_network,
+    extend,
+    leaderboard_rows,
+    log_lines,
+    result_of,
+    searches,
+    status,
+)
 from orchestrator.search import SearchPaused, drive
 from orchestrator.slots import Node
 from orchestrator.warm_start import Target, forked, gather
@@ -202,8 +211,7 @@ def export_trial(
     rows = [row for row in leaderboard_rows(name, storage=storage) if row.checkpoint is not None]
     result = result_of(name, storage=storage)
     if trial is None and result is not None:
-        best: JSON = result.get("best") or result["winner"]
-        trial = int(best["trial"])
+        trial = int(best_network(result)["trial"])
     if trial is not None:
         rows = [row for row in rows if row.trial == trial]
     if not rows:

@@ -12,9 +12,8 @@ from typing import Any, Self
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Event, Relation
-from orchestrator.engine.evidence import duplicate_digest
+from orchestrator.engine.evidence import Evidence, duplicate_digest
 from orchestrator.engine.leaderboard import leaderboard
-from orchestrator.engine.trial import Trial
 from orchestrator.errors import WarmStartError
 from orchestrator.journal import Journal
 from orchestrator.plan import Plan
@@ -51,18 +50,6 @@ class Target:
         protocol = json.loads(json.dumps(plan.protocol))  # as it comes back from a journal
         settings = plan.settings
         return cls(settings.space, settings.constraints, plan.dataset.digest, protocol, settings.reuse)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A trial of a source; ``search`` is where it was trained, which may be a source of the source."""
-
-    search: str
-    relation: Relation
-    duplicate: str
-    rank: int | None
-    trial: Trial
-    epochs: tuple[JSON, ...]
 
 
 def gather(journal: Journal, sources: Iterable[str], target: Target) -> tuple[Draft, ...]:
@@ -122,7 +109,7 @@ def _relation(opened: JSON, target: Target) -> Relation:
     return "identical" if same else "transfer"
 
 
-def _trials(source: str, written: list[Event], relation: Relation) -> Iterator[_Found]:
+def _trials(source: str, written: list[Event], relation: Relation) -> Iterator[Evidence]:
     """Trials of a search, then what it knew itself from others under its own conditions."""
     state, opened = state_of(written), written[0].body
     ranks = {row.trial: row.rank for row in leaderboard(state)}
@@ -132,13 +119,13 @@ def _trials(source: str, written: list[Event], relation: Relation) -> Iterator[_
         protocol = opened["protocol"] | ({"memory_failures": True} if trial.memory_failures else {})
         key = duplicate_digest(trial.digest, data=opened["data_digest"], protocol=protocol, seed=trial.seed)
         epochs = tuple(_without_place(body) for body in bodies.get(trial.number, ()))
-        yield _Found(source, relation, key, ranks[trial.number], trial, epochs)
+        yield Evidence(source, relation, key, ranks[trial.number], epochs, trial)
     for known in state.evidence.items:
         if known.relation == "identical":
-            yield _Found(known.search, relation, known.duplicate, known.rank, known.trial, known.epochs)
+            yield replace(known, relation=relation)
 
 
-def _fit(found: _Found, target: Target) -> Draft | str:
+def _fit(found: Evidence, target: Target) -> Draft | str:
     """The evidence, or why there is none: ``unscored``, ``outside`` the space or ``beyond`` a limit."""
     trial = found.trial
     if not trial.scores and trial.verdict != "diverged":

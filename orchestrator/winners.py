@@ -4,7 +4,7 @@ Each step looks at the journal first and asks only for what is not there, so tha
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +60,12 @@ def ask_retraining(session: Session, wish: Retrain) -> list[int]:
     best = finalists(session.rows("search"), wish.top)
     count = len(best) * wish.seeds
     share = float(max(1, plan.slots.whole // max(1, count)))
-    lengths = [_retraining_epochs(session, wish, row, count=count, share=share) for row in best]
+    lengths = _retraining_epochs(session, wish, best, share)
     trials = []
     for number in range(wish.seeds):
         for row, epochs in zip(best, lengths, strict=True):
             requested = engine.request(
-                from_json(Candidate, engine.state.trials[row.trial].candidate),
+                _candidate(session, row),
                 seed=derive_seed(plan.settings.seed, "retrain", number) % 2**31,
                 epochs=epochs,
                 purpose="retrain",
@@ -77,24 +77,39 @@ def ask_retraining(session: Session, wish: Retrain) -> list[int]:
     return trials
 
 
-def _retraining_epochs(session: Session, wish: Retrain, row: Row, *, count: int, share: float) -> int:
-    """Epochs of each of so many trainings; for ``wall``, by what an epoch costs on such a share of the slots."""
+def _retraining_epochs(session: Session, wish: Retrain, best: Sequence[Row], share: float) -> list[int]:
+    """Epochs of each candidate's trainings; for ``wall``, by what an epoch costs on such a share of the slots."""
     plan, engine = session.plan, session.engine
     if wish.wall is None:
-        return wish.epochs or plan.settings.scheduler.max_epochs
-    measured = row.trial
+        return [wish.epochs or plan.settings.scheduler.max_epochs] * len(best)
+    measured = [row.trial for row in best]
     if share > 1:
-        candidate = from_json(Candidate, engine.state.trials[row.trial].candidate)
         seed = derive_seed(plan.settings.seed, "retrain probe") % 2**31
-        probe = engine.request(
-            candidate, seed=seed, epochs=PROBE_EPOCHS, purpose="retrain", name=row.name + PROBE, share=share
-        )
-        session.record(probe.drafts)
+        probes = [
+            _ask_probe(session, _candidate(session, row), row.name, seed, purpose="retrain", share=share)
+            for row in best
+        ]
         drive(session)
-        if engine.state.trials[probe.trial].verdict == "completed":
-            measured = probe.trial
-    rounds = math.ceil(count * share / plan.settings.slots)
-    return max(1, int(duration_s(wish.wall) / rounds / _epoch_s(session, measured)))
+        whole = [engine.state.trials[probe].verdict == "completed" for probe in probes]
+        measured = [p if done else trial for p, done, trial in zip(probes, whole, measured, strict=True)]
+    rounds = math.ceil(len(best) * wish.seeds * share / plan.settings.slots)
+    each_s = duration_s(wish.wall) / rounds
+    return [max(1, int(each_s / _epoch_s(session, trial))) for trial in measured]
+
+
+def _ask_probe(
+    session: Session, candidate: Candidate, name: str, seed: int, *, purpose: Purpose, share: float
+) -> int:
+    """Ask for so short a training that it tells what an epoch costs on a share of the slots; its trial."""
+    probe = session.engine.request(
+        candidate, seed=seed, epochs=PROBE_EPOCHS, purpose=purpose, name=name + PROBE, share=share
+    )
+    session.record(probe.drafts)
+    return probe.trial
+
+
+def _candidate(session: Session, row: Row) -> Candidate:
+    return from_json(Candidate, session.engine.state.trials[row.trial].candidate)
 
 
 def _epoch_s(session: Session, trial: int) -> float:
@@ -111,16 +126,13 @@ def _ask_baseline(session: Session) -> None:
     name, candidate = plan.against
     whole = float(plan.slots.whole)
     seed = derive_seed(plan.settings.seed, "baseline") % 2**31
-    probe = engine.request(
-        candidate, seed=seed, epochs=PROBE_EPOCHS, purpose="baseline", name=name + PROBE, share=whole
-    )
-    session.record(probe.drafts)
+    probe = _ask_probe(session, candidate, name, seed, purpose="baseline", share=whole)
     drive(session)
     if not any(row.name == name for row in session.rows("baseline")):
-        if engine.state.trials[probe.trial].verdict != "completed":
+        if engine.state.trials[probe].verdict != "completed":
             return
         left = session.cost("search") + session.cost("retrain") - session.cost("baseline")
-        wanted = max(1, math.floor(left / (whole * _epoch_s(session, probe.trial))))
+        wanted = max(1, math.floor(left / (whole * _epoch_s(session, probe))))
         requested = engine.request(
             candidate, seed=seed, epochs=wanted, purpose="baseline", name=name, share=whole
         )
@@ -170,30 +182,25 @@ def conclude(session: Session) -> JSON:
     winner = max(chosen, key=quality)
     split = "test" if "test" in plan.dataset.manifest.splits else "validation"
     scored = [Scored(row, score(session, row, split)) for row in chosen]
-    best = next(item for item in scored if item.row.trial == winner.trial)
+    own = next(item for item in scored if item.row.trial == winner.trial)
     place = _exported(session, winner)
-    result: JSON = {
-        "split": split,
-        "winner": _entry(session, best) | {"export": place, "seeds": [item.dice for item in scored]},
-        "best": {"trial": winner.trial, "name": winner.name, "export": place},
-        "search_worker_seconds": session.cost("search"),
-        "retrain_worker_seconds": session.cost("retrain"),
-    }
     baselines = [
         row for row in _completed(session, "baseline") if plan.against and row.name == plan.against[0]
     ]
+    best = max((winner, *baselines[-1:]), key=quality)
+    result: JSON = {
+        "split": split,
+        "winner": _entry(session, own) | {"export": place, "seeds": [item.dice for item in scored]},
+        "best": {"trial": best.trial, "name": best.name, "export": _exported(session, best)},
+        "search_worker_seconds": session.cost("search"),
+        "retrain_worker_seconds": session.cost("retrain"),
+    }
     if baselines:
         preset = baselines[-1]
         other = Scored(preset, score(session, preset, split))
-        if quality(preset) > quality(winner):
-            result["best"] = {
-                "trial": preset.trial,
-                "name": preset.name,
-                "export": _exported(session, preset),
-            }
         result["preset"] = _entry(session, other)
         result["baseline_worker_seconds"] = session.cost("baseline")
-        result["difference"] = _difference(plan, best.test, other.test)
+        result["difference"] = _difference(plan, own.test, other.test)
     return result
 
 
@@ -241,8 +248,7 @@ def export_row(plan: Plan, journal: Journal, row: Row, place: str, *, raw: Path 
 def score(session: Session, row: Row, split: str) -> Evaluation:
     """Counts of a trained trial on a split."""
     plan = session.plan
-    candidate = from_json(Candidate, session.engine.state.trials[row.trial].candidate)
-    description = describe_network(candidate, plan.dataset, plan.view)
+    description = describe_network(_candidate(session, row), plan.dataset, plan.view)
     assert row.checkpoint is not None
     tensors, _ = load_checkpoint(row.checkpoint)
     network = build_network(description, trained_weights(tensors))

@@ -32,6 +32,15 @@ _TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
 }
+NORMS: tuple[type[nn.Module], ...] = (
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.GroupNorm,
+)
+ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.LeakyReLU, nn.SiLU)
+"""What ``Layers.normalise`` and ``Layers.activate`` make; modules of a plug-in are not among them."""
 _BATCH: dict[int, type[nn.BatchNorm2d | nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _INSTANCE: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {
     2: nn.InstanceNorm2d,
@@ -143,3 +152,11 @@ def resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
         return x
     mode = "bilinear" if x.dim() == 4 else "trilinear"
     return F.interpolate(x, size=size, mode=mode, align_corners=False)
+
+
+def drop_norms_and_activations(network: nn.Module) -> None:
+    """Put nothing in their places; all of them keep the shape of what goes through."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, (*NORMS, *ACTIVATIONS)):
+                setattr(module, name, nn.Identity())

@@ -9,20 +9,11 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.codec import canonical
+from search_spaces.layers import drop_norms_and_activations
 from search_spaces.network import Network
 
 _CONVS = (nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
-_SHAPELESS = (
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.GroupNorm,
-    nn.ReLU,
-    nn.LeakyReLU,
-    nn.SiLU,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +66,9 @@ def count_macs(network: nn.Module, image: tuple[int, ...]) -> int:
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         macs.append(_macs(module, inputs[0], output))
 
-    _drop_shapeless(network)
+    drop_norms_and_activations(
+        network
+    )  # they count nothing, but take most of the time of a pass on the meta device
     for module in network.modules():
         if isinstance(module, (*_CONVS, *_TRANSPOSED, nn.Linear)):
             module.register_forward_hook(count)
@@ -91,11 +84,3 @@ def _macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
         return x.numel() * (module.out_channels // module.groups) * math.prod(module.kernel_size)
     assert isinstance(module, nn.Linear)
     return y.numel() * module.in_features
-
-
-def _drop_shapeless(network: nn.Module) -> None:
-    """Norms and activations keep shapes and count nothing, but take most of the time of a pass on the meta device."""
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, _SHAPELESS):
-                setattr(module, name, nn.Identity())

@@ -26,15 +26,6 @@ from search_spaces.register import Entry, lookup
 
 BATCH = 16  # images; NASWOT and jacobian covariance compare each with each other
 FEWEST, MOST_PIXELS = 4, 2**22  # of a batch: a driver has no memory for 16 large volumes
-NORMS: tuple[type[nn.Module], ...] = (
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.GroupNorm,
-)
-ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.LeakyReLU, nn.SiLU)
-"""What ``Layers.normalise`` and ``Layers.activate`` make; a plug-in's other modules are left as they are, and not counted."""
 
 
 @dataclass(frozen=True, slots=True)

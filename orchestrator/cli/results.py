@@ -278,7 +278,7 @@ def print_result(name: str, result: dict[str, Any], storage: str) -> None:
     print_trials(rows, 15)
     if result:
         print_comparison(result)
-        best = result.get("best", result["winner"])  # results of older versions name the winner alone
+        best = reading.best_network(result)
         if best["trial"] != result["winner"]["trial"]:
             scores = f"{result['preset']['validation']:.4f} against {result['winner']['validation']:.4f}"
             print(f"\n{best['name']} scores higher on validation ({scores}), so it is handed over.")

@@ -31,7 +31,6 @@ from search_spaces.errors import SpaceError
 from workers.contract import JSON, EpochResult, LegResult
 
 PART = 2  # samples of a batch below which none is cut: batch norm over one sample may fail
-
 COMPLETE_PRESETS = 3  # presets that train to their end at once: no search shall be worse than what is known
 
 
@@ -178,7 +177,7 @@ class Engine:
                 return (ended, _ended(trial, "stopped", events.SEARCH_ENDED))
             case "diverged":
                 return (ended, _ended(trial, "diverged", result.message))
-            case "out_of_memory" if self._room(trial, trial.memory_failures + 1) is None:
+            case "out_of_memory" if trial.memory_failures >= self._memory_tries + (self.settings.whole > 1):
                 return (ended, _ended(trial, "out_of_memory", result.message))
             case "failed" if trial.failures >= self.settings.retries:
                 return (ended, _ended(trial, "failed", result.message))
@@ -280,10 +279,7 @@ class Engine:
             profile=trial.profile,
             share=trial.share,
         )
-        if settled := reuse(self.settings, self.state, draft):
-            return Answer((draft, *settled), Wait())
-        order = first_order(draft, fence=self.state.fence + 1)
-        return Answer((draft, order.draft), Start(order))
+        return self._launch(draft)
 
     def _begin(self) -> Answer:
         proposal = propose(self.settings, self.state, self._memory.history(self.state))
@@ -304,24 +300,27 @@ class Engine:
             "share": 1.0,
         }
         draft = events.asked(number, to_json(found.candidate), **fields)
-        if settled := reuse(self.settings, self.state, draft):
-            return Answer((*proposal.rejected, draft, *settled), Wait())
-        order = first_order(draft, fence=self.state.fence + 1)
-        return Answer((*proposal.rejected, draft, order.draft), Start(order))
+        return self._launch(draft, before=proposal.rejected)
+
+    def _launch(self, asked: Draft, *, before: tuple[Draft, ...] = ()) -> Answer:
+        """Begin a trial: hand out its first leg, or take over what another search found."""
+        if settled := reuse(self.settings, self.state, asked):
+            return Answer((*before, asked, *settled), Wait())
+        order = first_order(asked, fence=self.state.fence + 1)
+        return Answer((*before, asked, order.draft), Start(order))
 
     def _entry(self, found: Accepted) -> int:
         """Epochs to which a new trial may train: the first presets to their end, so that a result is there early."""
-        complete = sum(trial.source == "preset" for trial in self.state.searched)
-        if found.source == "preset" and complete < COMPLETE_PRESETS:
-            return self.settings.scheduler.max_epochs
+        if found.source == "preset":
+            begun = sum(trial.source == "preset" for trial in self.state.searched)
+            if begun < COMPLETE_PRESETS:
+                return self.settings.scheduler.max_epochs
         return self._schedule.entry()
 
     def _hand_out(
         self, trial: Trial, *, before: tuple[Draft, ...] = (), last_epoch: int | None = None
     ) -> Answer:
-        room = self._room(trial, trial.memory_failures)
-        assert room is not None, "a trial that has no room left has its verdict"
-        micro_batches, share = room
+        micro_batches, share = self._room(trial)
         if self.state.running_share() + share > self.settings.slots:
             return Answer((), Wait())  # the slots that it needs come free; nothing overtakes it
         order = LegOrder(
@@ -339,16 +338,23 @@ class Engine:
         )
         return Answer((*before, order.draft), Start(order))
 
-    def _room(self, trial: Trial, failures: int) -> tuple[int, float] | None:
-        """Parts of a batch and share of the slots after so many legs without memory; None where nothing is left to try."""
-        halvings = max(0, (self.settings.batch // PART).bit_length() - 1)
-        tries = max(1, halvings)  # where no batch can be cut, once more: a neighbour may have held the memory
-        parts = 2 ** min(failures, halvings)
-        if failures <= tries:
-            return parts, trial.share
-        if failures == tries + 1 and self.settings.whole > 1:
-            return parts, max(trial.share, float(self.settings.whole))
-        return None
+    def _room(self, trial: Trial) -> tuple[int, float]:
+        """Parts of a batch, and the share of the slots: one node's where the smallest parts ran out of memory.
+
+        Never more slots than there are: a search may go on where there are fewer than it began with.
+        """
+        parts = 2 ** min(trial.memory_failures, self._halvings)
+        whole = self.settings.whole if trial.memory_failures > self._memory_tries else 0
+        return parts, min(max(trial.share, float(whole)), float(self.settings.slots))
+
+    @property
+    def _halvings(self) -> int:
+        return max(0, (self.settings.batch // PART).bit_length() - 1)
+
+    @property
+    def _memory_tries(self) -> int:
+        """Legs without memory before a trial gets a node; where no batch can be cut, one: a neighbour may have held it."""
+        return max(1, self._halvings)
 
     def _close(self, ending: Finish | None) -> Answer:
         """Nothing of the search runs and nothing of it starts any more: give verdicts, and say so once."""

@@ -80,19 +80,12 @@ _lifts: dict[tuple[str, int], Lift] = {
 """Body of version v to body of version v + 1, by (kind, v)."""
 
 
-def _newest(kind: str, lifts: Mapping[tuple[str, int], Lift]) -> int:
-    return max((known + 1 for lifted, known in lifts if lifted == kind), default=1)
-
-
-_NEWEST = {kind: _newest(kind, _lifts) for kind in KINDS}
-
-
 def upcast(event: Event, lifts: Mapping[tuple[str, int], Lift] = _lifts) -> Event:
     """Lift the body of an older version, step by step, to the newest that this code knows."""
     version, body = event.version, event.body
-    if lifts is _lifts and version == _NEWEST.get(event.kind):
-        return event
-    newest = _newest(event.kind, lifts)
+    if version == 1 and (event.kind, 1) not in lifts:
+        return event  # most are
+    newest = max((known + 1 for kind, known in lifts if kind == event.kind), default=1)
     if event.kind in KINDS and version > newest:
         raise NewerJournalError(
             f"journal: event {event.seq} ({event.kind}) has version {version}, this version of segsearch knows {newest}; "
@@ -302,6 +295,16 @@ def reused(trial: int, *, search: str, source: int, epochs: Sequence[JSON], chec
     """
     body = {"trial": trial, "search": search, "source": source}
     return Draft("reused", {**body, "epochs": list(epochs), "checkpoint": checkpoint})
+
+
+def epochs_told(event: Event) -> list[JSON]:
+    """What epochs gave of which an event tells: one, all of a training that was taken over, or none."""
+    match event.kind:
+        case "epoch":
+            return [event.body]
+        case "reused":
+            return list(event.body["epochs"])
+    return []
 
 
 def trial_ended(trial: int, verdict: Verdict, *, value: float | None, epoch: int, message: str = "") -> Draft:

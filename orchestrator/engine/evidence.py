@@ -101,6 +101,7 @@ class Shelf:
     _data: str = ""
     _protocol: JSON = field(default_factory=dict)
     _complete: dict[str, Evidence] = field(default_factory=dict)
+    _first: tuple[int, list[Evidence]] = (0, [])  # of so many items
 
     def begin(self, opened: JSON) -> None:
         """Take note of what results of this search are bound to."""
@@ -119,7 +120,21 @@ class Shelf:
         key = duplicate_digest(candidate, data=self._data, protocol=self._protocol, seed=seed)
         return self._complete.get(key)
 
-    def saves(self, found: Evidence, *, seed: int) -> bool:
+    def first(self, settings: "EngineSettings") -> list[Evidence]:
+        """Evidence whose candidates are asked before the sampler is: a few of the best of ``transfer``, by their ranks there.
+
+        Where the search reuses, so are the best of those that it need not train, so that they stand in its leaderboard.
+        """
+        if self._first[0] != len(self.items):  # all evidence stands before the first question
+            ranked = sorted(
+                (found for found in self.items if found.rank is not None), key=lambda found: found.rank or 0
+            )
+            transfer = [found for found in ranked if found.relation == "transfer"]
+            free = [found for found in ranked if settings.reuse and self._saves(found, seed=settings.seed)]
+            self._first = (len(self.items), [*_few(free), *_few(transfer)])
+        return self._first[1]
+
+    def _saves(self, found: Evidence, *, seed: int) -> bool:
         """Whether a trial of its candidate need not be trained."""
         return found.is_complete and self.same_training(found.trial.digest, seed=seed) is found
 
@@ -138,19 +153,11 @@ def duplicate_digest(candidate: str, *, data: str, protocol: Mapping[str, Any], 
 
 
 def asked_first(settings: "EngineSettings", state: "State") -> list[Evidence]:
-    """Evidence whose candidates are asked before the sampler is: a few of the best of ``transfer``, by their ranks there.
-
-    Where the search reuses, so are the best of those that it need not train, so that they stand in its leaderboard.
-    """
+    """What of ``Shelf.first`` was neither asked nor rejected yet."""
     shelf = state.evidence
-    ranked = sorted(
-        (found for found in shelf.items if found.rank is not None), key=lambda found: found.rank or 0
-    )
-    transfer = [found for found in ranked if found.relation == "transfer"]
-    free = [found for found in ranked if settings.reuse and shelf.saves(found, seed=settings.seed)]
     return [
         found
-        for found in (*_few(free), *_few(transfer))
+        for found in shelf.first(settings)
         if found.trial.digest not in state.digests and found.trial.digest not in shelf.turned_down
     ]
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from search_spaces.layers import ACTIVATIONS
 from search_spaces.register import entry
-from search_spaces.zero_cost import ACTIVATIONS, ZeroCost
+from search_spaces.zero_cost import ZeroCost
 
 
 @entry("naswot")

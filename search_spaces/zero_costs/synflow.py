@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from search_spaces.layers import drop_norms_and_activations
 from search_spaces.register import entry
-from search_spaces.zero_cost import ACTIVATIONS, NORMS, ZeroCost
+from search_spaces.zero_cost import ZeroCost
 
 
 @entry("synflow")
@@ -33,7 +34,7 @@ def flow(network: nn.Module, images: Tensor) -> dict[str, float]:
 
     Every set of weights that all paths from input to output cross once has the sum R (the paper's Theorem 2).
     """
-    _drop(network)
+    drop_norms_and_activations(network)
     network.double()
     with torch.no_grad():
         for name, weight in network.named_parameters():
@@ -46,10 +47,3 @@ def flow(network: nn.Module, images: Tensor) -> dict[str, float]:
         for name, weight in network.named_parameters()
         if weight.grad is not None
     }
-
-
-def _drop(network: nn.Module) -> None:
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, (*NORMS, *ACTIVATIONS)):
-                setattr(module, name, nn.Identity())

@@ -1,10 +1,7 @@
 """A job bound to its data set: what only the two together can tell."""
 
-import json
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 from orchestrator.engine.proposal import propose
@@ -15,7 +12,6 @@ from orchestrator.plan import Plan, make_plan
 from search_spaces.memory import training_bytes
 from search_spaces.preset import preset_candidates
 from search_spaces.zero_cost import score_of
-from workers.data.ingest import ingest
 
 JOB = """\
 name: tiny
@@ -23,26 +19,6 @@ dataset: {dataset}
 data: {{size: [16, 24], batch: 2}}
 search: {{screening: {screening}}}
 """
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight volumes of noise with a box of one class."""
-    folder = tmp_path_factory.mktemp("boxes")
-    pairs = []
-    for number in range(8):
-        labels = np.zeros((16, 16, 2), np.uint8)
-        labels[3:9, 4:9] = 1
-        image = np.random.default_rng(number).normal(100, 10, labels.shape)
-        name = f"case_{number}.nii.gz"
-        for place, values in (("imagesTr", image.astype(np.float32)), ("labelsTr", labels)):
-            (folder / "raw" / place).mkdir(parents=True, exist_ok=True)
-            nib.nifti1.Nifti1Image(values, np.eye(4)).to_filename(folder / "raw" / place / name)
-        pairs.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
-    described = {"labels": {"0": "background", "1": "box"}, "modality": {"0": "MRI"}, "training": pairs}
-    (folder / "raw" / "dataset.json").write_text(json.dumps(described))
-    ingest(folder / "raw", str(folder / "set"))
-    return folder / "set"
 
 
 def plan_of(dataset: Path, screening: str) -> Plan:

@@ -1,11 +1,8 @@
 """Tables: recorded through the code of legs, continued after an interruption, refused where they do not fit."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 from orchestrator.job import load_job
@@ -13,7 +10,6 @@ from orchestrator.plan import Plan, make_plan
 from orchestrator.recording import record, work
 from orchestrator.table import Table, TableError, Training, load_table, save_table, usable
 from search_spaces.candidate import Candidate, digest, from_json
-from workers.data.ingest import ingest
 
 JOB = """\
 name: tiny
@@ -23,27 +19,6 @@ fix: {{{more}}}
 constraints: {{parameters: 60000}}
 search: {{scheduler: {{kind: asha, max_epochs: 2}}, presets: false}}
 """
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve volumes with a bright box."""
-    folder = tmp_path_factory.mktemp("boxes")
-    pairs = []
-    for number in range(12):
-        rng = np.random.default_rng(number)
-        labels = np.zeros((16, 14, 2), np.uint8)
-        labels[3:9, 4:9] = 1
-        image = rng.normal(100, 10, labels.shape) + 60 * labels
-        name = f"case_{number:02d}.nii.gz"
-        for place, values in (("imagesTr", image.astype(np.float32)), ("labelsTr", labels)):
-            (folder / "raw" / place).mkdir(parents=True, exist_ok=True)
-            nib.nifti1.Nifti1Image(values, np.eye(4)).to_filename(folder / "raw" / place / name)
-        pairs.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
-    described = {"labels": {"0": "background", "1": "box"}, "modality": {"0": "MRI"}, "training": pairs}
-    (folder / "raw" / "dataset.json").write_text(json.dumps(described))
-    ingest(folder / "raw", str(folder / "set"))
-    return folder / "set"
 
 
 @pytest.fixture(scope="module")

