@@ -1,71 +1,38 @@
 """Losses: terms, and their weighted mean."""
 
-import functools
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from search_spaces.codec import json_text
+from search_spaces.codec import LATER, json_text
 from search_spaces.domain import quantise
 from search_spaces.errors import ShapeError, SpaceError
+from search_spaces.loss_schedule import Constant, LossSchedule, least
 from search_spaces.register import Entry
+from search_spaces.scores import LossExtras, Need, Scores
 
 NEGLIGIBLE = -10.0  # log2 of a weight, relative to the largest, under which a term is dropped: a thousandth
 
-Role = Literal["distribution", "region"]
-Cost = Literal["pixel", "sort", "distance"]
-
-
-class Scores:
-    """Logits and labels of a batch in the forms that terms need, each made once.
-
-    Attributes:
-        logits: Float32 (N, K, *S).
-        labels: Int64 (N, *S); ignored pixels hold 0, so that it can index classes.
-        valid: Bool (N, *S); False where the pixel is ignored.
-    """
-
-    def __init__(self, logits: Tensor, labels: Tensor, ignore_index: int) -> None:
-        self.logits = logits
-        self.valid = labels != ignore_index
-        self.labels = labels.masked_fill(~self.valid, 0)
-        self.num_valid = self.valid.sum().clamp(min=1)
-
-    @functools.cached_property
-    def log_probs(self) -> Tensor:
-        """Log-softmax over classes, (N, K, *S)."""
-        return F.log_softmax(self.logits, dim=1)
-
-    @functools.cached_property
-    def probs(self) -> Tensor:
-        """Softmax over classes, zero at ignored pixels, (N, K, *S)."""
-        return self.log_probs.exp() * self.valid.unsqueeze(1)
-
-    @functools.cached_property
-    def truth(self) -> Tensor:
-        """Bool one-hot labels, False at ignored pixels, (N, K, *S)."""
-        classes = torch.arange(self.logits.shape[1], device=self.labels.device)
-        classes = classes.view(1, -1, *[1] * (self.labels.dim() - 1))
-        return (self.labels.unsqueeze(1) == classes) & self.valid.unsqueeze(1)
-
-    def mean(self, per_pixel: Tensor) -> Tensor:
-        """Mean over valid pixels of a map (N, *S), zero where there are none."""
-        return torch.where(self.valid, per_pixel, 0.0).sum() / self.num_valid
+Role = Literal["distribution", "region", "boundary", "regulariser"]
+ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a canonical loss
+Cost = Literal["pixel", "sort", "distance", "forward"]
 
 
 class LossTerm(Entry, ABC):
     """Contract of a term: a frozen dataclass of hyper-parameters that turns scores into a scalar.
 
     Attributes:
-        role: ``distribution`` compares pixel by pixel, ``region`` compares whole masks.
+        role: ``distribution`` compares pixel by pixel, ``region`` compares whole masks, ``boundary`` measures by distance,
+            ``regulariser`` knows the shape of masks, the image or another prediction.
         gradient_everywhere: Whether every wrong pixel gets a gradient; a loss needs one such term.
         bounds: Least and largest value.
-        cost: What it takes beside the softmax: passes over pixels, a sort, a distance transform.
+        least_at_truth: Whether the right answer has the least value; not so for most regularisers.
+        needs: What it uses beside logits and labels; see ``LossExtras``.
+        cost: What it takes beside the softmax: passes over pixels, a sort, distance transforms, a forward pass.
     """
 
     family: ClassVar[str] = "loss term"
@@ -73,15 +40,19 @@ class LossTerm(Entry, ABC):
     role: ClassVar[Role]
     gradient_everywhere: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    least_at_truth: ClassVar[bool] = True
+    needs: ClassVar[frozenset[Need]] = frozenset()
     cost: ClassVar[Cost] = "pixel"
 
     @abstractmethod
     def value(self, scores: Scores) -> Tensor:
         """The term in float32; zero with a graph where no pixel is valid."""
 
-    def __call__(self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255) -> Tensor:
+    def __call__(
+        self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255, extras: LossExtras | None = None
+    ) -> Tensor:
         """The term alone, as ``Loss`` computes it."""
-        return Loss((Weighted(self),))(logits, labels, ignore_index=ignore_index)
+        return _value((Weighted(self),), logits, labels, ignore_index=ignore_index, extras=extras)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +62,20 @@ class Weighted:
     Attributes:
         term: The term.
         log_ratio: Base-2 logarithm of its weight over the anchor's.
+        schedule: Factor of the weight as training goes on.
     """
 
     term: LossTerm
     log_ratio: float = 0.0
+    schedule: LossSchedule = field(default=Constant(), metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The weighted mean of terms: sum_i w_i term_i / sum_i w_i with w_i = 2 ** log_ratio_i.
+    """The weighted mean of terms: sum_i w_i g_i(t) term_i / sum_i w_i with w_i = 2 ** log_ratio_i.
 
-    A mean, because a common factor of all weights would only rescale the learning rate.
+    A mean, because a common factor of all weights would only rescale the learning rate. g_i is the term's schedule and t the
+    share of training that is done.
 
     Attributes:
         terms: The first one is the anchor, whose log-ratio is 0.
@@ -116,18 +90,29 @@ class Loss:
             )
         if not all(math.isfinite(weighted.log_ratio) for weighted in self.terms):
             raise SpaceError("loss.terms: a log_ratio is not finite; leave out a term whose weight is 0.")
-        if not any(weighted.term.gradient_everywhere for weighted in self.terms):
+        if not any(
+            weighted.term.gradient_everywhere and least(weighted.schedule) > 0 for weighted in self.terms
+        ):
+            kinds = ", ".join(weighted.term.kind for weighted in self.terms)
             raise SpaceError(
-                "loss.terms: no term gives a gradient everywhere; add one, such as cross_entropy."
+                f"loss.terms: no term of {kinds} gives a gradient everywhere at all times; add one, such as cross_entropy."
             )
 
-    def __call__(self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255) -> Tensor:
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What its terms use beside logits and labels."""
+        return frozenset().union(*(weighted.term.needs for weighted in self.terms))
+
+    def __call__(
+        self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255, extras: LossExtras | None = None
+    ) -> Tensor:
         """The value, always in float32, also under autocast.
 
         Args:
             logits: Scores before softmax, any finite range.
             labels: Class of each pixel, in [0, K), or ``ignore_index``.
             ignore_index: Label that never counts.
+            extras: What training knows beside them; needed as far as ``needs`` says.
 
         Shape:
             logits (N, K, *S) float; labels (N, *S) int64; returns a scalar.
@@ -135,29 +120,48 @@ class Loss:
         Raises:
             ShapeError: The sizes do not fit, or K < 2.
         """
-        if logits.dim() < 3 or logits.shape[1] < 2 or logits.shape[:1] + logits.shape[2:] != labels.shape:
-            raise ShapeError(
-                f"loss: logits {tuple(logits.shape)} and labels {tuple(labels.shape)} given; "
-                "(N, K, *S) with K >= 2 and (N, *S) are needed."
-            )
-        with torch.autocast(logits.device.type, enabled=False):
-            scores = Scores(logits.float(), labels, ignore_index)
-            weights = [2.0**weighted.log_ratio for weighted in self.terms]
-            parts = (
-                weight * weighted.term.value(scores)
-                for weight, weighted in zip(weights, self.terms, strict=True)
-            )
-            total: Tensor = torch.stack(list(parts)).sum() / sum(weights)
-            return total
+        return _value(self.terms, logits, labels, ignore_index=ignore_index, extras=extras)
 
     def canonical(self) -> "Loss":
         """Equal terms merged, negligible ones dropped, the anchor first in order of role and content."""
-        weights: dict[LossTerm, float] = {}
+        weights: dict[tuple[LossTerm, LossSchedule], float] = {}
         for weighted in self.terms:
-            weights[weighted.term] = weights.get(weighted.term, 0.0) + 2.0**weighted.log_ratio
+            part = (weighted.term, weighted.schedule)
+            weights[part] = weights.get(part, 0.0) + 2.0**weighted.log_ratio
         largest = max(weights.values())
-        kept = {term: w for term, w in weights.items() if math.log2(w / largest) >= NEGLIGIBLE}
-        order = sorted(kept, key=lambda term: (term.role, json_text(term)))
-        ratios = {term: quantise(math.log2(kept[term] / kept[order[0]])) + 0.0 for term in order}
-        terms = tuple(Weighted(term, ratios[term]) for term in order)
+        kept = {part: w for part, w in weights.items() if math.log2(w / largest) >= NEGLIGIBLE}
+        order = sorted(
+            kept, key=lambda part: (ROLES.index(part[0].role), json_text(part[0]), json_text(part[1]))
+        )
+        ratios = {part: quantise(math.log2(kept[part] / kept[order[0]])) + 0.0 for part in order}
+        terms = tuple(Weighted(term, ratios[term, schedule], schedule) for term, schedule in order)
         return self if terms == self.terms else Loss(terms)
+
+
+def _value(
+    terms: tuple[Weighted, ...],
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int,
+    extras: LossExtras | None,
+) -> Tensor:
+    if logits.dim() < 3 or logits.shape[1] < 2 or logits.shape[:1] + logits.shape[2:] != labels.shape:
+        raise ShapeError(
+            f"loss: logits {tuple(logits.shape)} and labels {tuple(labels.shape)} given; "
+            "(N, K, *S) with K >= 2 and (N, *S) are needed."
+        )
+    with torch.autocast(logits.device.type, enabled=False):
+        scores = Scores(logits.float(), labels, ignore_index, extras)
+        fraction = scores.extras.fraction
+        shares = [2.0**weighted.log_ratio for weighted in terms]
+        factors = [
+            share * weighted.schedule.factor(fraction) for share, weighted in zip(shares, terms, strict=True)
+        ]
+        parts = [
+            factor * weighted.term.value(scores)
+            for factor, weighted in zip(factors, terms, strict=True)
+            if factor > 0
+        ]
+        total: Tensor = torch.stack(parts).sum() / sum(shares)
+        return total

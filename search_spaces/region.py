@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from search_spaces.loss import Scores
+from search_spaces.scores import Scores
 
 Absent = Literal["penalise_fp", "skip", "one"]
 

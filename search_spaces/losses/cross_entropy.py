@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces.errors import SpaceError
-from search_spaces.loss import LossTerm, Role, Scores
+from search_spaces.loss import LossTerm, Role
 from search_spaces.register import entry
+from search_spaces.scores import Scores
 
 
 @entry("cross_entropy")

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from search_spaces.loss import LossTerm, Role, Scores
+from search_spaces.loss import LossTerm, Role
 from search_spaces.region import Absent, mean_loss, soft_counts
 from search_spaces.register import entry
+from search_spaces.scores import Scores
 
 
 @entry("dice")

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from search_spaces.codec import entry_from_json
 from search_spaces.errors import SpaceError
-from search_spaces.loss import LossTerm, Role, Scores
+from search_spaces.loss import LossTerm, Role
 from search_spaces.register import entry
+from search_spaces.scores import Scores
 
 
 @entry("focal")

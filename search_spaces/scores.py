@@ -1,0 +1,173 @@
+"""What a loss term sees: logits and labels of a batch, and what training knows beside them."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from search_spaces.errors import SpaceError
+
+Need = Literal["distance", "neighbours", "image", "prediction_distance", "second", "critic"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossExtras:
+    """What training knows of a batch beside logits and labels. A term says in ``needs`` what it uses.
+
+    Lengths are in the unit of ``spacing``: millimetres where the data set has a voxel size, pixels otherwise.
+
+    Attributes:
+        fraction: Share of the full training that is done, in [0, 1]; schedules refer to it.
+        spacing: Size of a pixel along each spatial axis; empty where it is 1 everywhere.
+        distance: ``distance``: signed distance maps of the labels, (N, K, *S) float32. Outside a class, the distance from
+            the pixel's centre to the nearest centre inside; inside, minus the distance to the nearest centre outside. 0 where
+            the class is absent or fills the sample.
+        neighbours: ``neighbours``: sum of the distances to the two nearest objects (connected components of any
+            class but 0), (N, *S) float32; infinite where the sample has fewer than two.
+        image: ``image``: what the network saw, (N, C, *S).
+        distances: ``prediction_distance``: a function of bool masks (M, *S) that returns their signed distance maps
+            (M, *S) float32 on the same device, as in ``distance``.
+        second: ``second``: logits of another forward pass over a perturbed batch, moved back to the geometry of the first,
+            (N, K, *S).
+        critic: ``critic``: a function of image (N, C, *S) and class maps (N, K, *S) that returns a logit of being
+            real for each sample or patch.
+    """
+
+    fraction: float = 0.0
+    spacing: tuple[float, ...] = ()
+    distance: Tensor | None = None
+    neighbours: Tensor | None = None
+    image: Tensor | None = None
+    distances: Callable[[Tensor], Tensor] | None = None
+    second: Tensor | None = None
+    critic: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def to(self, device: torch.device | str) -> "LossExtras":
+        """The same with all tensors on a device."""
+        return self._with(
+            {name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors().items()}
+        )
+
+    def split(self, parts: int) -> "tuple[LossExtras, ...]":
+        """The extras of each part of a batch, cut as ``Tensor.tensor_split`` cuts it."""
+        cut = {name: tensor.tensor_split(parts) for name, tensor in self._tensors().items()}
+        return tuple(
+            self._with({name: pieces[part] for name, pieces in cut.items()}) for part in range(parts)
+        )
+
+    def _with(self, tensors: dict[str, Tensor]) -> "LossExtras":
+        changes: dict[str, Any] = {**tensors}
+        return replace(self, **changes)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+class Scores:
+    """Logits and labels of a batch in the forms that terms need, each made once.
+
+    Attributes:
+        logits: Float32 (N, K, *S).
+        target: Labels as given, (N, *S) int64.
+        labels: Int64 (N, *S); ignored pixels hold 0, so that it can index classes.
+        valid: Bool (N, *S); False where the pixel is ignored.
+        num_valid: Valid pixels of the batch, at least 1.
+        extras: What training knows beside them.
+    """
+
+    def __init__(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, extras: LossExtras | None = None
+    ) -> None:
+        self.logits = logits
+        self.target = labels
+        self.ignore_index = ignore_index
+        self.valid = labels != ignore_index
+        self.labels = labels.masked_fill(~self.valid, 0)
+        self.num_valid = self.valid.sum().clamp(min=1)
+        self.extras = extras or LossExtras()
+
+    @functools.cached_property
+    def log_probs(self) -> Tensor:
+        """Log-softmax over classes, (N, K, *S)."""
+        return F.log_softmax(self.logits, dim=1)
+
+    @functools.cached_property
+    def softmax(self) -> Tensor:
+        """Softmax over classes, also at ignored pixels, (N, K, *S)."""
+        if "log_probs" in self.__dict__:
+            return self.log_probs.exp()
+        return F.softmax(self.logits, dim=1)
+
+    @functools.cached_property
+    def probs(self) -> Tensor:
+        """Softmax over classes, zero at ignored pixels, (N, K, *S)."""
+        return self.softmax if self.whole else self.softmax * self.valid.unsqueeze(1)
+
+    @functools.cached_property
+    def whole(self) -> bool:
+        """Whether no pixel is known to be ignored; on a card it is not asked, as the host would wait."""
+        return self.valid.device.type == "cpu" and bool(self.valid.all())
+
+    @functools.cached_property
+    def truth(self) -> Tensor:
+        """Bool one-hot labels, False at ignored pixels, (N, K, *S)."""
+        classes = torch.arange(self.logits.shape[1], device=self.labels.device)
+        classes = classes.view(1, -1, *[1] * (self.labels.dim() - 1))
+        return (self.labels.unsqueeze(1) == classes) & self.valid.unsqueeze(1)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Size of a pixel along each spatial axis."""
+        return self.extras.spacing or (1.0,) * (self.labels.dim() - 1)
+
+    @property
+    def diagonal(self) -> float:
+        """Length of a sample's diagonal: the unit in which terms measure distances."""
+        return math.sqrt(
+            sum((size * step) ** 2 for size, step in zip(self.labels.shape[1:], self.spacing, strict=True))
+        )
+
+    def mean(self, per_pixel: Tensor) -> Tensor:
+        """Mean over valid pixels of a map (N, *S), zero where there are none."""
+        return torch.where(self.valid, per_pixel, 0.0).sum() / self.num_valid
+
+    @property
+    def distance(self) -> Tensor:
+        """Signed distance maps of the labels, (N, K, *S)."""
+        return cast(Tensor, self._extra("distance", self.extras.distance))
+
+    @property
+    def neighbours(self) -> Tensor:
+        """Sum of the distances to the two nearest objects, (N, *S)."""
+        return cast(Tensor, self._extra("neighbours", self.extras.neighbours))
+
+    @property
+    def image(self) -> Tensor:
+        """What the network saw, (N, C, *S) float32."""
+        return cast(Tensor, self._extra("image", self.extras.image)).float()
+
+    @property
+    def distances(self) -> Callable[[Tensor], Tensor]:
+        """Signed distance maps (M, *S) of bool masks (M, *S)."""
+        return cast(Callable[[Tensor], Tensor], self._extra("prediction_distance", self.extras.distances))
+
+    @property
+    def second(self) -> Tensor:
+        """Logits of a second forward pass, (N, K, *S) float32."""
+        return cast(Tensor, self._extra("second", self.extras.second)).float()
+
+    @property
+    def critic(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Logit of being real of image and class maps."""
+        return cast(Callable[[Tensor, Tensor], Tensor], self._extra("critic", self.extras.critic))
+
+    def _extra(self, need: Need, value: object) -> object:
+        if value is None:
+            raise SpaceError(f"loss: a term needs {need!r}, which was not given; pass it in extras.")
+        return value
