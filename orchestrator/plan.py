@@ -29,6 +29,8 @@ from search_spaces.zero_cost import ZeroCost, score_of
 from workers.contract import DataView
 from workers.data.dataset import Dataset, open_dataset
 from workers.errors import WorkerError
+from workers.evaluate import class_names
+from workers.metrics import metric_names
 
 T = TypeVar("T")
 
@@ -213,8 +215,7 @@ class _Planner:
             self._problem(("search", "screening", "score"), message)
 
     def _objective(self, dataset: Dataset) -> None:
-        names = [info.name for info in dataset.manifest.classes]
-        known = ["dice", "miou", "accuracy", *(f"{m}/{name}" for m in ("dice", "iou") for name in names)]
+        known = metric_names(class_names(dataset))
         for direction, metrics in self.job.objectives.items():
             for index, metric in enumerate(metrics):
                 if metric not in (*known, *COSTS):

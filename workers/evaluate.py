@@ -10,7 +10,7 @@ from workers.contract import DataView
 from workers.data.dataset import Case, Dataset
 from workers.errors import DataError
 from workers.inference import Network, case_scores
-from workers.metrics import Confusion, confusion, summary
+from workers.metrics import Confusion, confusion, summary_of_cases
 from workers.preprocessing import Fitted, LabelArray, Prepared, prepare, restore
 
 
@@ -31,7 +31,7 @@ class Evaluation:
     @property
     def metrics(self) -> dict[str, float]:
         """Metrics of the whole set, from summed counts."""
-        return summary(self.counts.sum(axis=0), self.class_names)
+        return summary_of_cases(self.counts, self.class_names)
 
 
 def class_names(dataset: Dataset) -> tuple[str, ...]:

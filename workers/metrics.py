@@ -1,9 +1,11 @@
 """Scores from integer counts: a confusion matrix a case, summed over the set, never averaged over batches.
 
 0/0 (a class that is neither present nor predicted) is NaN in arrays and absent from dictionaries: it counts nowhere.
+What needs more than these counts is a measure (``workers/measure.py``). Definitions: docs/metrics.md.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +43,41 @@ def iou_per_class(counts: Confusion) -> Scores:
     return _ratio(hits, truth + predicted - hits)
 
 
+def precision_per_class(counts: Confusion) -> Scores:
+    """TP / (TP + FP) of each class, in [0, 1]; NaN where it is never predicted (survey Table 1)."""
+    hits, _, predicted = _margins(counts)
+    return _ratio(hits, predicted)
+
+
+def recall_per_class(counts: Confusion) -> Scores:
+    """TP / (TP + FN) of each class, in [0, 1]; NaN where it is not there (survey Table 1, sensitivity)."""
+    hits, truth, _ = _margins(counts)
+    return _ratio(hits, truth)
+
+
+def specificity_per_class(counts: Confusion) -> Scores:
+    """TN / (TN + FP) of each class, in [0, 1]; NaN where every labelled pixel is of the class (survey Table 1)."""
+    hits, truth, predicted = _margins(counts)
+    others = truth.sum(-1, keepdims=True) - truth
+    return _ratio(others - predicted + hits, others)
+
+
 def pixel_accuracy(counts: Confusion) -> float:
     """Share of labelled pixels that are right; NaN where none is labelled."""
     hits, truth, _ = _margins(counts)
     return float(_ratio(hits.sum(-1), truth.sum(-1)))
+
+
+def frequency_weighted_iou(counts: Confusion) -> float:
+    """IoU of the classes that are there, weighted by their labelled pixels; NaN where none is labelled.
+
+    Source: Long et al. 2015, "Fully convolutional networks for semantic segmentation", section 5, arXiv:1411.4038.
+    """
+    _, truth, _ = _margins(counts)
+    present = truth > 0
+    if not present.any():
+        return math.nan
+    return float((truth[present] * iou_per_class(counts)[present]).sum() / truth.sum())
 
 
 def foreground(class_names: Sequence[str]) -> list[int]:
@@ -53,20 +86,69 @@ def foreground(class_names: Sequence[str]) -> list[int]:
     return list(range(first, len(class_names)))
 
 
-def summary(counts: Confusion, class_names: Sequence[str]) -> dict[str, float]:
-    """The metrics of one set by name; those that are 0/0 are left out.
+PER_CLASS = {
+    "dice": dice_per_class,
+    "iou": iou_per_class,
+    "precision": precision_per_class,
+    "recall": recall_per_class,
+    "specificity": specificity_per_class,
+}
+CASE_MEANS = ("dice", "miou")  # reported as means over cases, too: the two rank networks differently
 
-    ``dice`` is the mean over foreground classes, ``miou`` over all classes; ``dice/NAME`` and ``iou/NAME`` stand beside.
+
+def metric_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Everything that ``summary_of_cases`` may report; of all of it more is better."""
+    means = ("dice", "miou", "accuracy", "mean_accuracy", "fwiou", "precision", "recall", "specificity")
+    each = (f"{metric}/{name}" for metric in PER_CLASS for name in class_names)
+    return (*means, *map(case_mean, CASE_MEANS), *each)
+
+
+def case_mean(metric: str) -> str:
+    """Name of a metric's mean over cases."""
+    return f"case_{metric}"
+
+
+def summary(counts: Confusion, class_names: Sequence[str]) -> dict[str, float]:
+    """The metrics of one confusion matrix by name; those that are 0/0 are left out.
+
+    ``dice``, ``precision``, ``recall`` and ``specificity`` are means over foreground classes, ``miou`` and
+    ``mean_accuracy`` (of recalls) over all classes; ``METRIC/CLASS`` stands beside.
     """
-    dice, iou = dice_per_class(counts), iou_per_class(counts)
-    named = {f"dice/{name}": dice[k] for k, name in enumerate(class_names)}
-    named |= {f"iou/{name}": iou[k] for k, name in enumerate(class_names)}
+    scores = {metric: of(counts) for metric, of in PER_CLASS.items()}
+    named = {f"{metric}/{name}": scores[metric][k] for metric in scores for k, name in enumerate(class_names)}
+    seen = foreground(class_names)
+    named |= {metric: mean(scores[metric][seen]) for metric in scores if metric != "iou"}
     named |= {
-        "dice": _mean(dice[foreground(class_names)]),
-        "miou": _mean(iou),
+        "miou": mean(scores["iou"]),
         "accuracy": pixel_accuracy(counts),
+        "mean_accuracy": mean(scores["recall"]),
+        "fwiou": frequency_weighted_iou(counts),
     }
-    return {name: float(value) for name, value in named.items() if np.isfinite(value)}
+    return defined(named)
+
+
+def summary_of_cases(cases: Confusion, class_names: Sequence[str]) -> dict[str, float]:
+    """The metrics of a set: of the summed counts, and the means over cases of ``CASE_MEANS`` beside.
+
+    A case of which a metric is 0/0 counts in no mean over cases.
+
+    Shape:
+        cases (n, K, K): one confusion matrix a case.
+    """
+    each = [summary(counts, class_names) for counts in cases]
+    averaged = {case_mean(metric): mean([one.get(metric, math.nan) for one in each]) for metric in CASE_MEANS}
+    return summary(cases.sum(axis=0), class_names) | defined(averaged)
+
+
+def defined(named: Mapping[str, float]) -> dict[str, float]:
+    """Only what is not 0/0."""
+    return {name: float(value) for name, value in named.items() if math.isfinite(value)}
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of what is not NaN, rounded once, so that no order matters; NaN where there is none."""
+    present = [float(value) for value in values if math.isfinite(value)]
+    return math.fsum(present) / len(present) if present else math.nan
 
 
 def bootstrap_dice(
@@ -108,7 +190,7 @@ def bootstrap_dice(
 
 
 def _drawn_dice(cases: Confusion, picks: npt.NDArray[np.int64], classes: Sequence[int]) -> Scores:
-    return np.array([_mean(dice_per_class(cases[pick].sum(axis=0))[list(classes)]) for pick in picks])
+    return np.array([mean(dice_per_class(cases[pick].sum(axis=0))[list(classes)]) for pick in picks])
 
 
 def _margins(counts: Confusion) -> tuple[Confusion, Confusion, Confusion]:
@@ -118,8 +200,3 @@ def _margins(counts: Confusion) -> tuple[Confusion, Confusion, Confusion]:
 def _ratio(numerator: npt.NDArray[np.int64], denominator: npt.NDArray[np.int64]) -> Scores:
     with np.errstate(invalid="ignore"):
         return np.asarray(numerator / denominator, dtype=np.float64)
-
-
-def _mean(values: Scores) -> float:
-    present = values[np.isfinite(values)]
-    return float(present.mean()) if present.size else float("nan")

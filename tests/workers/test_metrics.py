@@ -10,9 +10,16 @@ from workers.metrics import (
     confusion,
     dice_per_class,
     foreground,
+    frequency_weighted_iou,
     iou_per_class,
+    mean,
+    metric_names,
     pixel_accuracy,
+    precision_per_class,
+    recall_per_class,
+    specificity_per_class,
     summary,
+    summary_of_cases,
 )
 from workers.seeding import derive_seed, generator
 
@@ -44,11 +51,65 @@ def test_summary_by_hand() -> None:
             "dice/organ": 6 / 8,
             "iou/background": 2 / 4,
             "iou/organ": 3 / 5,
+            "precision/background": 2 / 3,
+            "precision/organ": 3 / 4,
+            "recall/background": 2 / 3,
+            "recall/organ": 3 / 4,
+            "specificity/background": 3 / 4,
+            "specificity/organ": 2 / 3,
+            "specificity/lesion": 1,  # all 7 pixels are rightly no lesion
             "dice": 6 / 8,  # the lesion is neither there nor predicted: it counts nowhere
             "miou": (2 / 4 + 3 / 5) / 2,
             "accuracy": 5 / 7,
+            "mean_accuracy": (2 / 3 + 3 / 4) / 2,
+            "fwiou": 3 / 7 * 2 / 4 + 4 / 7 * 3 / 5,
+            "precision": 3 / 4,
+            "recall": 3 / 4,
+            "specificity": (2 / 3 + 1) / 2,
         }
     )
+
+
+def test_the_worked_example_of_the_survey() -> None:
+    """Table 1 and Fig. 14: TP 7, FP 1, FN 3, TN 14."""
+    found = summary(np.array([[14, 1], [3, 7]]), ("background", "object"))
+    names = ("accuracy", "precision", "recall", "specificity", "dice", "iou/object")
+    assert [round(found[name], 4) for name in names] == [0.84, 0.875, 0.7, 0.9333, 0.7778, 0.6364]
+
+
+def test_zero_over_zero_is_not_a_number_and_named_nowhere() -> None:
+    only_background = np.array([[5, 0, 0], [0, 0, 0], [0, 0, 0]])
+    assert np.isnan(precision_per_class(only_background)[1:]).all()
+    assert np.isnan(recall_per_class(only_background)[1:]).all()
+    assert math.isnan(specificity_per_class(only_background)[0])  # no pixel is of another class
+    assert frequency_weighted_iou(only_background) == 1.0  # the absent weigh nothing
+    assert math.isnan(frequency_weighted_iou(np.zeros((3, 3), np.int64)))
+    found = summary(only_background, NAMES)
+    assert not {"precision/organ", "recall/organ", "dice", "recall"} & found.keys()
+    assert found["specificity/organ"] == 1.0
+
+
+def test_means_over_cases_stand_beside_the_sums() -> None:
+    small = counts(np.array([1], np.uint8), np.array([0], np.uint8))
+    large = counts(np.ones(99, np.uint8), np.ones(99, np.uint8))
+    none = counts(
+        np.zeros(9, np.uint8), np.zeros(9, np.uint8)
+    )  # no organ in it: it counts in no mean of Dice
+    found = summary_of_cases(np.stack([small, large, none]), NAMES)
+    assert found["case_dice"] == pytest.approx((0 + 1) / 2)
+    assert found["case_miou"] == pytest.approx((0 + 1 + 1) / 3)
+    assert found["dice"] == summary(small + large + none, NAMES)["dice"] == pytest.approx(198 / 199)
+
+
+def test_every_name_is_announced() -> None:
+    rng = np.random.default_rng(0)
+    assert summary_of_cases(rng.integers(1, 9, (3, 3, 3)), NAMES).keys() == set(metric_names(NAMES))
+
+
+def test_a_mean_does_not_depend_on_order() -> None:
+    values = [1e16, 1.0, -1e16, 1.0, math.nan]
+    assert mean(values) == mean(values[::-1]) == 0.5
+    assert math.isnan(mean([math.nan]))
 
 
 def test_a_class_that_is_never_predicted_scores_zero() -> None:
