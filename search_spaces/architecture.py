@@ -1,17 +1,45 @@
 """Architecture: the part of a candidate that becomes a network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
+from search_spaces.codec import LATER
 from search_spaces.context import Context
 from search_spaces.decoder import Decoder
-from search_spaces.encoder import Encoder
-from search_spaces.layers import Activation, Norm
+from search_spaces.encoder import Encoder, Levels
+from search_spaces.errors import SpaceError
+from search_spaces.head import Head
+from search_spaces.heads.conv import ConvHead
+from search_spaces.layers import Activation, Layers, Norm, Padding
 from search_spaces.skip import Skip
 
 
 @dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """A further head that training looks at and inference leaves out.
+
+    Attributes:
+        of: Whose maps it takes: those of the encoder, or those of the decoder, of which 0 is the result.
+        level: Which of them, finest first; negative from the end.
+        width: Channels of a 3-convolution before its classifier; 0 for none.
+        weight: Of its loss beside that of the network's logits.
+    """
+
+    of: Literal["encoder", "decoder"]
+    level: int
+    width: int = 0
+    weight: float = 0.4  # Zhao et al. 2017, PSPNet, section 3.3, arXiv:1612.01105
+
+    def __post_init__(self) -> None:
+        if self.width < 0 or not 0 < self.weight <= 1:
+            raise SpaceError(
+                f"architecture.auxiliary: {self!r} given; a width from 0 and a weight in (0, 1] are allowed."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Architecture:
-    """Four parts and what their layers have in common. ``network.build_model`` turns it into a module.
+    """Parts and what their layers have in common. ``network.build_model`` turns it into a module.
 
     Attributes:
         encoder: Image to features at several strides.
@@ -20,6 +48,10 @@ class Architecture:
         decoder: Features back to one fine map.
         norm: Normalisation after each convolution.
         activation: Non-linearity after each normalisation.
+        head: The decoder's result to logits.
+        auxiliary: Further heads in training.
+        conv_bias: Whether convolutions before a norm have a bias.
+        padding: What is around an image of features.
     """
 
     encoder: Encoder
@@ -28,3 +60,43 @@ class Architecture:
     decoder: Decoder
     norm: Norm = "batch"
     activation: Activation = "relu"
+    head: Head = field(default_factory=ConvHead, metadata=LATER)
+    auxiliary: tuple[Auxiliary, ...] = field(default=(), metadata=LATER)
+    conv_bias: bool = field(default=False, metadata=LATER)
+    padding: Padding = field(default="zeros", metadata=LATER)
+
+    def __post_init__(self) -> None:
+        levels = self.levels()
+        if self.decoder.unpools and not self.encoder.pools_max():
+            raise SpaceError(
+                f"architecture.decoder: {self.decoder.kind} takes pool indices, which need max-pool downsampling; "
+                "choose it in the encoder, or another decoder."
+            )
+        if refusal := self.decoder.refusal(levels, self.skip):
+            raise SpaceError(f"architecture.decoder: {refusal}")
+        maps = {
+            "encoder": len(levels.channels),
+            "decoder": len(self.decoder.out_levels(levels, num_classes=2).channels),
+        }
+        for place, auxiliary in enumerate(self.auxiliary):
+            if not -maps[auxiliary.of] <= auxiliary.level < maps[auxiliary.of]:
+                raise SpaceError(
+                    f"architecture.auxiliary.{place}.level: {auxiliary.level} given; "
+                    f"the {auxiliary.of} has {maps[auxiliary.of]} maps."
+                )
+
+    def levels(self) -> Levels:
+        """Those that the decoder sees: the encoder's, with the context's channels at the deepest."""
+        levels = self.encoder.levels()
+        return levels.with_deepest(self.context.out_channels(levels.channels[-1]))
+
+    def layers(self, ndim: int) -> Layers:
+        """What makes the network's layers in so many dimensions."""
+        return Layers(
+            ndim,
+            self.norm,
+            self.activation,
+            conv_bias=self.conv_bias,
+            padding=self.padding,
+            pool_indices=self.decoder.unpools,
+        )

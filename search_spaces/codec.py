@@ -2,7 +2,8 @@
 
 Works on frozen dataclasses, families of entries and closed unions (both told apart by ``kind``), tuples,
 literals and scalars. A value that can be written in several ways says which one counts by a method
-``canonical() -> value``.
+``canonical() -> value``. A field that came to a class later has ``metadata=LATER``: at its default it is left out, so that
+what was written before keeps its digest.
 """
 
 import functools
@@ -19,6 +20,7 @@ from search_spaces.register import Entry, lookup, unknown_name
 
 JSON = dict[str, Any]
 T = TypeVar("T")
+LATER = {"omit_default": True}
 
 
 def to_json(value: object) -> Any:
@@ -26,7 +28,10 @@ def to_json(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         kind = getattr(value, "kind", None)
         head = {"kind": kind} if kind else {}
-        return head | {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+        shown = {
+            field.name: getattr(value, field.name) for field in fields(value) if not _left_out(value, field)
+        }
+        return head | {name: to_json(part) for name, part in shown.items()}
     if isinstance(value, tuple):
         return [to_json(item) for item in value]
     if value is None or isinstance(value, str | bool | int | float):
@@ -83,6 +88,13 @@ def json_text(value: object) -> str:
 def text_digest(text: str) -> str:
     """BLAKE2b-128 of a text, as 32 hexadecimal digits."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _left_out(value: object, field: Field[Any]) -> bool:
+    if not field.metadata.get("omit_default"):
+        return False
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return bool(getattr(value, field.name) == default)
 
 
 def _read(kind: Any, data: object, where: str) -> object:

@@ -1,4 +1,4 @@
-"""Decoders: features at several strides become one map at a fine stride."""
+"""Decoders: features at several strides become one map at a fine stride, and coarser ones on the way."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -12,20 +12,30 @@ from search_spaces.skip import Skip
 
 
 class Decoder(Entry, ABC):
-    """Contract: takes the encoder's features, the deepest one after the context; the head follows."""
+    """Contract: takes the encoder's features, the deepest one after the context; the head follows.
+
+    Attributes:
+        classifies: Whether what it returns are logits already, so that the head is left out.
+        unpools: Whether it needs the places of the encoder's maxima.
+    """
 
     family: ClassVar[str] = "decoder"
     folder: ClassVar[str] = "search_spaces.decoders"
+    classifies: ClassVar[bool] = False
+    unpools: ClassVar[bool] = False
 
     @abstractmethod
-    def out_channels(self, levels: Levels) -> int:
-        """Channels that the module returns."""
+    def out_levels(self, levels: Levels, num_classes: int) -> Levels:
+        """Channels and strides of what the module returns: the result first, then maps for auxiliary heads."""
+
+    def refusal(self, levels: Levels, skip: Skip) -> str | None:
+        """Why it cannot follow such an encoder and skip; None where it can."""
+        return None
 
     @abstractmethod
-    def build(self, layers: Layers, levels: Levels, skip: Skip) -> nn.Module:
+    def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         """The module.
 
         Shape:
-            list of (N, channels[i], *(S / strides[i])) -> (N, out_channels, *(S / s)) for one of the strides
-            s.
+            ``Features`` with maps (N, channels[i], *(S / strides[i])) -> list of maps as ``out_levels`` says.
         """

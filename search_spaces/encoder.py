@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces.layers import Layers
 from search_spaces.register import Entry
@@ -16,7 +16,7 @@ class Levels:
 
     Attributes:
         channels: Channels of each level.
-        strides: Input size over feature size of each level, each twice the one before.
+        strides: Input size over feature size of each level, each the one before or a multiple of it.
     """
 
     channels: tuple[int, ...]
@@ -25,6 +25,19 @@ class Levels:
     def with_deepest(self, channels: int) -> "Levels":
         """The same levels with other channels at the deepest one."""
         return Levels((*self.channels[:-1], channels), self.strides)
+
+
+class Features(NamedTuple):
+    """What an encoder hands over.
+
+    Attributes:
+        maps: One a level, finest first.
+        pool_indices: Where the maxima were, one for each max-pooling, that into the second level first; empty where
+            ``Layers.pool_indices`` did not ask for them.
+    """
+
+    maps: list[Tensor]
+    pool_indices: list[Tensor]
 
 
 class Encoder(Entry, ABC):
@@ -37,10 +50,14 @@ class Encoder(Entry, ABC):
     def levels(self) -> Levels:
         """Channels and strides of the features."""
 
+    def pools_max(self) -> bool:
+        """Whether each level but the first begins with a max-pooling by two, whose places a decoder may ask for."""
+        return False
+
     @abstractmethod
     def build(self, layers: Layers, in_channels: int) -> nn.Module:
         """The module; input sizes are multiples of the last stride.
 
         Shape:
-            (N, in_channels, *S) -> list of (N, channels[i], *(S / strides[i])).
+            (N, in_channels, *S) -> ``Features`` with maps (N, channels[i], *(S / strides[i])).
         """

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Norm = Literal["batch", "instance", "group"]
+Norm = Literal["batch", "instance", "group", "none"]
 Activation = Literal["relu", "leaky_relu", "silu"]
+Padding = Literal["zeros", "reflect", "replicate"]
 GROUPS = 8  # channels are shared among at most eight groups: widths of small networks are multiples of 8
 
 
@@ -57,11 +58,18 @@ class Layers:
         ndim: Spatial dimensions, 2 or 3.
         norm: Normalisation after each convolution.
         activation: Non-linearity after each normalisation.
+        conv_bias: Whether convolutions keep their bias where a norm follows, which takes it away again; known systems
+            have such idle parameters.
+        padding: What is around an image of features.
+        pool_indices: Whether max-pooling returns the places of the maxima, too.
     """
 
     ndim: int
     norm: Norm = "batch"
     activation: Activation = "relu"
+    conv_bias: bool = False
+    padding: Padding = "zeros"
+    pool_indices: bool = False
 
     def conv(
         self,
@@ -80,8 +88,21 @@ class Layers:
         if self.ndim == 2 and rate > 1 and groups == in_channels > 1:
             kind = _DilatedDepthwise
         return kind(
-            in_channels, out_channels, kernel, stride, padding, dilation=rate, groups=groups, bias=bias
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            padding,
+            dilation=rate,
+            groups=groups,
+            bias=bias,
+            padding_mode=self.padding,
         )
+
+    @property
+    def bias(self) -> bool:
+        """Whether a convolution before the norm has a bias."""
+        return self.conv_bias or self.norm == "none"
 
     def conv_block(
         self,
@@ -93,23 +114,36 @@ class Layers:
         stride: int = 1,
         groups: int = 1,
     ) -> nn.Sequential:
-        """Convolution without bias, normalisation, activation."""
-        conv = self.conv(in_channels, out_channels, kernel=kernel, rate=rate, stride=stride, groups=groups)
+        """Convolution, normalisation, activation."""
+        conv = self.conv(
+            in_channels,
+            out_channels,
+            kernel=kernel,
+            rate=rate,
+            stride=stride,
+            groups=groups,
+            bias=self.bias,
+        )
         return nn.Sequential(conv, self.normalise(out_channels), self.activate())
 
     def projection(self, in_channels: int, out_channels: int) -> nn.Module:
         """Nothing where channels agree, else a pointwise convolution with normalisation."""
         if in_channels == out_channels:
             return nn.Identity()
-        return nn.Sequential(self.conv(in_channels, out_channels, kernel=1), self.normalise(out_channels))
+        conv = self.conv(in_channels, out_channels, kernel=1, bias=self.bias)
+        return nn.Sequential(conv, self.normalise(out_channels))
 
     def transposed(self, in_channels: int, out_channels: int) -> nn.Module:
         """A transposed convolution that doubles the size."""
         return _TRANSPOSED[self.ndim](in_channels, out_channels, 2, 2)
 
     def max_pool(self) -> nn.Module:
-        """Halves the size."""
-        return _MAX_POOL[self.ndim](2)
+        """Halves the size; returns the places of the maxima, too, where they are asked for."""
+        return _MAX_POOL[self.ndim](2, return_indices=self.pool_indices)
+
+    def dropout(self, share: float) -> nn.Module:
+        """Drops whole channels in training."""
+        return nn.Dropout2d(share) if self.ndim == 2 else nn.Dropout3d(share)
 
     def normalise(self, channels: int) -> nn.Module:
         """The chosen norm."""
@@ -120,6 +154,8 @@ class Layers:
                 return _INSTANCE[self.ndim](channels, affine=True)
             case "group":
                 return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+            case "none":
+                return nn.Identity()
         assert_never(self.norm)
 
     def activate(self) -> nn.Module:

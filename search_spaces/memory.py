@@ -56,10 +56,9 @@ def _bytes(
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            logits = network(torch.empty(images, in_channels, *input_size))
-            torch.log_softmax(
-                logits, 1
-            ).exp().square().sum()  # a loss on the distribution and one on the regions
+            for logits, _ in network.training_logits(torch.empty(images, in_channels, *input_size)):
+                probs = torch.log_softmax(logits, 1).exp()  # a loss on the distribution
+                probs.square().sum()  # and one on the regions
     weights = FLOAT_BYTES * sum(weight.numel() for weight in network.parameters())
     sizes = [size for size, _ in kept.values()]
     largest = max(sizes, default=0)

@@ -7,15 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Auxiliary
 from search_spaces.codec import canonical
+from search_spaces.encoder import Features, Levels
 from search_spaces.errors import ShapeError
 from search_spaces.layers import Layers, resize
 
 
 def build_model(
     architecture: Architecture, *, in_channels: int, num_classes: int, ndim: int, seed: int | None = None
-) -> nn.Module:
+) -> "Network":
     """Build the network of an architecture's canonical form.
 
     Convolutions start from He's normal distribution (arXiv:1502.01852, Eq. 10; fan-in), norms from one and
@@ -50,29 +51,67 @@ class Network(nn.Module):
 
     def __init__(self, architecture: Architecture, in_channels: int, num_classes: int, ndim: int) -> None:
         super().__init__()
-        layers = Layers(ndim, architecture.norm, architecture.activation)
-        levels = architecture.encoder.levels()
-        deepest = architecture.context.out_channels(levels.channels[-1])
-        self.stride = levels.strides[-1]
+        layers = architecture.layers(ndim)
+        deepest = architecture.encoder.levels().channels[-1]
+        levels = architecture.levels()
+        decoded = architecture.decoder.out_levels(levels, num_classes)
+        self.stride = max(levels.strides)
         self.encoder = architecture.encoder.build(layers, in_channels)
-        self.context = architecture.context.build(layers, levels.channels[-1])
-        levels = levels.with_deepest(deepest)
-        self.decoder = architecture.decoder.build(layers, levels, architecture.skip)
-        self.head = layers.conv(architecture.decoder.out_channels(levels), num_classes, kernel=1, bias=True)
+        self.context = architecture.context.build(layers, deepest)
+        self.decoder = architecture.decoder.build(layers, levels, architecture.skip, num_classes)
+        self.head: nn.Module = nn.Identity()
+        if not architecture.decoder.classifies:
+            self.head = architecture.head.build(
+                layers, decoded.channels[0], num_classes, stride=decoded.strides[0]
+            )
+        self.auxiliary = architecture.auxiliary
+        self.auxiliary_heads = nn.ModuleList()
+        for auxiliary in architecture.auxiliary:
+            source = levels if auxiliary.of == "encoder" else decoded
+            self.auxiliary_heads.append(_auxiliary_head(auxiliary, layers, source, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, *S) -> logits (N, num_classes, *S)."""
-        size = x.shape[2:]
+        return self._logits(x, with_auxiliary=False)[0]
+
+    def training_logits(self, x: Tensor) -> list[tuple[Tensor, float]]:
+        """The logits and those of the auxiliary heads, each with the weight of its loss.
+
+        Shape:
+            (N, in_channels, *S) -> logits (N, num_classes, *S) each.
+        """
+        weights = [1.0, *(auxiliary.weight for auxiliary in self.auxiliary)]
+        return list(zip(self._logits(x, with_auxiliary=True), weights, strict=True))
+
+    def _logits(self, x: Tensor, *, with_auxiliary: bool) -> list[Tensor]:
+        size = tuple(x.shape[2:])
         x = pad_to_stride(x, self.stride)
         padded = tuple(x.shape[2:])
-        features = self.encoder(x)
-        features[-1] = self.context(features[-1])
-        logits = resize(self.head(self.decoder(features)), padded)
-        if padded == tuple(size):
-            return logits
-        for dim, length in enumerate(size, start=2):
-            logits = logits.narrow(dim, 0, length)
-        return logits
+        features: Features = self.encoder(x)
+        features.maps[-1] = self.context(features.maps[-1])
+        decoded: list[Tensor] = self.decoder(features)
+        scores = [self.head(decoded[0])]
+        heads = zip(self.auxiliary, self.auxiliary_heads, strict=True) if with_auxiliary else ()
+        for auxiliary, head in heads:
+            source = features.maps if auxiliary.of == "encoder" else decoded
+            scores.append(head(source[auxiliary.level]))
+        return [_cropped(resize(score, padded), size) for score in scores]
+
+
+def _auxiliary_head(auxiliary: Auxiliary, layers: Layers, source: Levels, num_classes: int) -> nn.Module:
+    channels = source.channels[auxiliary.level]
+    if not auxiliary.width:
+        return layers.conv(channels, num_classes, kernel=1, bias=True)
+    hidden = layers.conv_block(channels, auxiliary.width, kernel=3)
+    return nn.Sequential(hidden, layers.conv(auxiliary.width, num_classes, kernel=1, bias=True))
+
+
+def _cropped(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    if tuple(x.shape[2:]) == size:
+        return x
+    for dim, length in enumerate(size, start=2):
+        x = x.narrow(dim, 0, length)
+    return x
 
 
 def pad_to_stride(x: Tensor, stride: int) -> Tensor:

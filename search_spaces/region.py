@@ -1,7 +1,7 @@
-"""What region terms share: soft counts of true positives, false positives and false negatives per class."""
+"""What region terms share: soft counts of overlap, prediction and label per class, made once for all terms of a loss."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from search_spaces.scores import Scores
 
 Absent = Literal["penalise_fp", "skip", "one"]
+FLOOR = 1e-6  # below it a power with an exponent under 1 goes on as a straight line, so that its slope stays finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,39 +20,112 @@ class Counts:
         overlap: Probability of a class at its own pixels.
         predicted: Probability of a class anywhere, or its square.
         labelled: Pixels of a class.
+        used: Whether the sample, or the batch, has a valid pixel, (N, 1) or (1, 1).
     """
 
     overlap: Tensor
     predicted: Tensor
     labelled: Tensor
+    used: Tensor
 
 
 def soft_counts(scores: Scores, *, squared: bool, per_sample: bool, background: bool) -> Counts:
     """Counts of every class, or of all but class 0."""
+    found = scores.memo.get(f"counts/{squared}")
+    if found is None:
+        found = scores.memo[f"counts/{squared}"] = _of_samples(scores, squared=squared)
     first = 0 if background else 1
-    probs, truth = scores.probs[:, first:], scores.truth[:, first:]
-    space = tuple(range(2, probs.dim()))
-    dims = space if per_sample else (0, *space)
-    overlap = torch.where(truth, probs, 0.0).sum(dim=dims)
-    predicted = (probs.square() if squared else probs).sum(dim=dims)
-    labelled = truth.sum(dim=dims).to(probs.dtype)
-    shape = (-1, probs.shape[1])
-    return Counts(overlap.view(shape), predicted.view(shape), labelled.view(shape))
+    parts = (found.overlap[:, first:], found.predicted[:, first:], found.labelled[:, first:], found.used)
+    if per_sample:
+        return Counts(*parts)
+    return Counts(*(part.sum(0, keepdim=True) for part in parts[:3]), found.used.any(0, keepdim=True))
 
 
-def mean_loss(ratio: Tensor, labelled: Tensor, absent: Absent) -> Tensor:
-    """One minus the mean of per-class ratios under a policy for classes that are absent from the labels.
+def mean_loss(loss: Tensor, counts: Counts, absent: Absent) -> Tensor:
+    """Mean over samples and classes under a policy for classes that are absent from the labels.
+
+    Samples without a valid pixel count nowhere.
 
     Args:
-        ratio: Overlap ratio in [0, 1] of each class, (N, C); for an absent class 1 / (1 + its false
-            positives).
-        labelled: Pixels of each class, (N, C).
-        absent: ``penalise_fp`` counts the ratio as it is; ``skip`` leaves absent classes out of the mean;
+        loss: Loss of each class, (N, C), in [0, 1]; for an absent class 1 - 1 / (1 + its false positives).
+        counts: Of the same samples and classes.
+        absent: ``penalise_fp`` counts the loss as it is; ``skip`` leaves absent classes out of the mean;
             ``one`` counts them as perfect.
     """
-    loss = 1 - ratio
-    if absent == "penalise_fp":
-        return loss.mean()
-    present = labelled > 0
-    total = torch.where(present, loss, 0.0).sum()
-    return total / (present.sum().clamp(min=1) if absent == "skip" else loss.numel())
+    used = counts.used.expand_as(loss)
+    present = used if absent == "penalise_fp" else used & (counts.labelled > 0)
+    counted = present if absent == "skip" else used
+    return torch.where(present, loss, 0.0).sum() / counted.sum().clamp(min=1)
+
+
+def smoothing(counts: Counts) -> Tensor:
+    """One pixel for classes that are absent from the labels, none for others, so that small objects are not flattened."""
+    return (counts.labelled == 0).to(counts.labelled.dtype)
+
+
+def concave_power(value: Tensor, exponent: float) -> Tensor:
+    """value ** exponent for value >= 0, with a finite slope at 0 also where the exponent is under 1."""
+    if exponent >= 1:
+        return value**exponent
+    curved = value.clamp(min=FLOOR) ** exponent
+    return torch.where(value < FLOOR, value * FLOOR ** (exponent - 1), curved)
+
+
+def _of_samples(scores: Scores, *, squared: bool) -> Counts:
+    samples, classes = scores.logits.shape[:2]
+    labels = scores.labels.reshape(samples, -1)
+    valid = None if scores.whole else scores.valid.reshape(samples, -1)
+    probs = scores.softmax.reshape(samples, classes, -1)
+    overlap, predicted = _SoftSums.apply(probs, labels, valid, squared)
+    labelled = _by_class(torch.ones_like(labels, dtype=probs.dtype), labels, valid, classes)
+    return Counts(overlap, predicted, labelled, scores.valid.reshape(samples, -1).any(1, keepdim=True))
+
+
+def _by_class(values: Tensor, labels: Tensor, valid: Tensor | None, classes: int) -> Tensor:
+    """Sums over the pixels of each class, (N, K), of values (N, P); in a fixed order, so that a seed repeats them."""
+    if valid is not None:
+        values = values * valid
+    if values.device.type == "cpu":
+        slots = labels + classes * torch.arange(len(labels)).unsqueeze(1)
+        sums = torch.bincount(slots.flatten(), values.double().flatten(), minlength=classes * len(labels))
+        return sums.to(values.dtype).view(len(labels), classes)
+    return torch.stack([torch.where(labels == c, values, 0.0).sum(1) for c in range(classes)], dim=1)
+
+
+class _SoftSums(torch.autograd.Function):
+    """Sums over pixels of p at the label (overlap) and of p or p^2 (predicted), each (N, K).
+
+    Written out because its gradient is one pass over p, where the graph of the same sums takes four, and because no one-hot
+    label map is made.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, labels: Tensor, valid: Tensor | None, squared: bool) -> Any:
+        right = probs.gather(1, labels.unsqueeze(1)).squeeze(1)
+        overlap = _by_class(right, labels, valid, probs.shape[1])
+        weights = probs if squared else None
+        if valid is None:
+            predicted = torch.linalg.vecdot(probs, probs) if squared else probs.sum(2)
+        elif squared:
+            predicted = torch.linalg.vecdot(probs, probs * valid.unsqueeze(1))
+        else:
+            predicted = torch.where(valid.unsqueeze(1), probs, 0.0).sum(2)
+        ctx.save_for_backward(labels, *([] if valid is None else [valid]), *([] if weights is None else [weights]))
+        ctx.masked, ctx.squared, ctx.pixels = valid is not None, squared, probs.shape[2]
+        return overlap, predicted
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        overlap, predicted = grads
+        labels, *rest = ctx.saved_tensors
+        valid = rest.pop(0).to(overlap.dtype) if ctx.masked else None
+        if ctx.squared:
+            grad = rest[0] * (2 * predicted).unsqueeze(2)
+        else:
+            grad = predicted.unsqueeze(2).expand(-1, -1, ctx.pixels).contiguous()
+        at_label = overlap.gather(1, labels)
+        grad.scatter_add_(1, labels.unsqueeze(1), at_label.unsqueeze(1))
+        if valid is not None:
+            grad.mul_(valid.unsqueeze(1))
+        return grad, None, None, None

@@ -79,6 +79,7 @@ class Scores:
         valid: Bool (N, *S); False where the pixel is ignored.
         num_valid: Valid pixels of the batch, at least 1.
         extras: What training knows beside them.
+        memo: What terms share beyond this, by name.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Scores:
         self.labels = labels.masked_fill(~self.valid, 0)
         self.num_valid = self.valid.sum().clamp(min=1)
         self.extras = extras or LossExtras()
+        self.memo: dict[str, Any] = {}
 
     @functools.cached_property
     def log_probs(self) -> Tensor:
@@ -113,6 +115,27 @@ class Scores:
     def whole(self) -> bool:
         """Whether no pixel is known to be ignored; on a card it is not asked, as the host would wait."""
         return self.valid.device.type == "cpu" and bool(self.valid.all())
+
+    @functools.cached_property
+    def cross_entropy(self) -> Tensor:
+        """Minus log-probability of the label, zero at ignored pixels, (N, *S)."""
+        return F.nll_loss(self.log_probs, self.target, ignore_index=self.ignore_index, reduction="none")
+
+    @functools.cached_property
+    def log_wrong(self) -> Tensor:
+        """log(1 - p) of every class, exact also where p is 1 to the last digit, (N, K, *S)."""
+        if self.logits.shape[1] == 2:
+            return self.log_probs.flip(1)
+        largest = self.logits.argmax(1, keepdim=True)
+        others = torch.logsumexp(self.log_probs.scatter(1, largest, -math.inf), dim=1, keepdim=True)
+        rest = self.log_probs.scatter(1, largest, -1.0)  # any p under 1 does: it is replaced below
+        return torch.log1p(-rest.exp()).scatter(1, largest, others)
+
+    @functools.cached_property
+    def seen(self) -> Tensor:
+        """Pixels for terms that need no label: the valid ones, and all of a sample without labels; bool (N, *S)."""
+        labelled = self.valid.flatten(1).any(1).view(-1, *[1] * (self.labels.dim() - 1))
+        return self.valid | ~labelled
 
     @functools.cached_property
     def truth(self) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.candidate import Candidate
+from search_spaces.network import Network as SegmentationNetwork
 from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
 from workers.batches import TrainingSet, batches
@@ -40,7 +41,7 @@ class Trainer:
             the samples of a batch together (batch norm, a Dice over the batch) sees those of a part.
     """
 
-    model: nn.Module
+    model: SegmentationNetwork
     average: nn.Module | None
     optimiser: torch.optim.Optimizer
     candidate: Candidate
@@ -98,10 +99,16 @@ class Trainer:
         images, labels = _to_device(images, self.device), labels.to(self.device, non_blocking=True)
         bf16 = self.candidate.recipe.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
-            logits = self.model(images)
-        loss: Tensor = self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index) * share
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
+            outputs = self.model.training_logits(images)
+        loss = self._loss(outputs[0][0], labels) * share
+        total = loss
+        for logits, weight in outputs[1:]:
+            total = total + weight * share * self._loss(logits, labels)
+        total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
         return loss.detach()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index)
 
     def _update_average(self, step: int) -> None:
         if self.average is None:

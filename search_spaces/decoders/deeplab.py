@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from search_spaces.cell import Cell
 from search_spaces.decoder import Decoder
-from search_spaces.encoder import Levels
+from search_spaces.encoder import Features, Levels
 from search_spaces.layers import Layers, resize
 from search_spaces.register import entry
 from search_spaces.skip import Skip
@@ -38,26 +38,29 @@ class DeepLabDecoder(Decoder):
     low_level: int = 1
     low_width: int = 16
 
-    def out_channels(self, levels: Levels) -> int:
-        return self.width
+    def out_levels(self, levels: Levels, num_classes: int) -> Levels:
+        return Levels((self.width,), (levels.strides[self.fused(levels)],))
 
-    def build(self, layers: Layers, levels: Levels, skip: Skip) -> nn.Module:
+    def fused(self, levels: Levels) -> int:
+        """Which level is fused."""
+        return min(self.low_level, len(levels.channels) - 2)
+
+    def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _DeepLabModule(self, layers, levels, skip)
 
 
 class _DeepLabModule(nn.Module):
     def __init__(self, choice: DeepLabDecoder, layers: Layers, levels: Levels, skip: Skip) -> None:
         super().__init__()
-        self.low_level = min(choice.low_level, len(levels.channels) - 2)
+        self.low_level = choice.fused(levels)
         low, deep = levels.channels[self.low_level], levels.channels[-1]
         self.reduce = layers.conv_block(low, choice.low_width, kernel=1)
         self.match = layers.projection(deep, choice.width)
         self.skip = skip.build(layers, fine=choice.low_width, coarse=choice.width)
         self.cell = choice.cell.build(layers, skip.out_channels(choice.low_width, choice.width), choice.width)
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Features, finest first -> (N, width, *S_low)."""
-        low = features[self.low_level]
-        deep = resize(self.match(features[-1]), tuple(low.shape[2:]))  # (N, width, *S_low)
-        result: Tensor = self.cell(self.skip(self.reduce(low), deep))
-        return result
+    def forward(self, features: Features) -> list[Tensor]:
+        """Features, finest first -> one map (N, width, *S_low)."""
+        low = features.maps[self.low_level]
+        deep = resize(self.match(features.maps[-1]), tuple(low.shape[2:]))  # (N, width, *S_low)
+        return [self.cell(self.skip(self.reduce(low), deep))]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from search_spaces.cell import Cell
 from search_spaces.decoder import Decoder
-from search_spaces.encoder import Levels
+from search_spaces.encoder import Features, Levels
 from search_spaces.layers import Layers, Resize
 from search_spaces.register import entry
 from search_spaces.skip import Skip
@@ -32,10 +32,11 @@ class UNetDecoder(Decoder):
     cell: Cell
     upsample: Literal["transposed", "bilinear"] = "transposed"
 
-    def out_channels(self, levels: Levels) -> int:
-        return levels.channels[0]
+    def out_levels(self, levels: Levels, num_classes: int) -> Levels:
+        """Every level but the deepest, finest first."""
+        return Levels(levels.channels[:-1], levels.strides[:-1])
 
-    def build(self, layers: Layers, levels: Levels, skip: Skip) -> nn.Module:
+    def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _UNetModule(self, layers, levels, skip)
 
 
@@ -55,10 +56,12 @@ class _UNetModule(nn.Module):
             self.cells.append(choice.cell.build(layers, skip.out_channels(fine, fine), fine))
             coarse = fine
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Features, finest first -> (N, C_0, *S_0)."""
-        x = features[-1]
-        levels = zip(reversed(features[:-1]), self.ups, self.skips, self.cells, strict=True)
+    def forward(self, features: Features) -> list[Tensor]:
+        """Features -> (N, C_i, *S_i) of each level but the deepest, both finest first."""
+        x = features.maps[-1]
+        results = []
+        levels = zip(reversed(features.maps[:-1]), self.ups, self.skips, self.cells, strict=True)
         for fine, up, skip, cell in levels:
             x = cell(skip(fine, up(x)))
-        return x
+            results.append(x)
+        return results[::-1]

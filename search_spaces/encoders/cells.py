@@ -1,12 +1,12 @@
 """A pyramid of one cell: the same operations at every stride, channels doubling as the size halves."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
 from search_spaces.cell import Cell
-from search_spaces.encoder import Encoder, Levels
+from search_spaces.encoder import Encoder, Features, Levels
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers
 from search_spaces.register import entry
@@ -44,6 +44,9 @@ class Cells(Encoder):
         channels = tuple(min(self.width * 2**stage, self.widest) for stage in range(self.stages))
         return Levels(channels, tuple(self.stem * 2**stage for stage in range(self.stages)))
 
+    def pools_max(self) -> bool:
+        return self.downsample == "max_pool"
+
     def build(self, layers: Layers, in_channels: int) -> nn.Module:
         return _CellsModule(self, layers, in_channels)
 
@@ -66,10 +69,14 @@ class _CellsModule(nn.Module):
             self.stages.append(nn.Sequential(*parts))
             before = channels
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor) -> Features:
         """(N, in_channels, *S) -> one (N, C_i, *S_i) a stage, finest first."""
-        features = []
+        features = Features([], [])
         for stage in self.stages:
-            x = stage(x)
-            features.append(x)
+            for part in cast(nn.Sequential, stage):
+                result: Tensor | tuple[Tensor, Tensor] = part(x)
+                if isinstance(result, tuple):  # of a max-pooling that was asked for indices
+                    features.pool_indices.append(result[1])
+                x = result[0] if isinstance(result, tuple) else result
+            features.maps.append(x)
         return features

@@ -36,6 +36,8 @@ class CrossEntropy(LossTerm):
             )
 
     def value(self, scores: Scores) -> Tensor:
+        if self.smoothing == 0:
+            return scores.cross_entropy.sum() / scores.num_valid
         return scores.mean(
             F.cross_entropy(scores.logits, scores.labels, reduction="none", label_smoothing=self.smoothing)
         )

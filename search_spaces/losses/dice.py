@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from search_spaces.loss import LossTerm, Role
-from search_spaces.region import Absent, mean_loss, soft_counts
+from search_spaces.region import Absent, mean_loss, smoothing, soft_counts
 from search_spaces.register import entry
 from search_spaces.scores import Scores
 
@@ -38,6 +38,6 @@ class Dice(LossTerm):
         counts = soft_counts(
             scores, squared=self.squared, per_sample=self.per_sample, background=self.background
         )
-        smooth = (counts.labelled == 0).to(counts.labelled.dtype)
+        smooth = smoothing(counts)
         ratio = (2 * counts.overlap + smooth) / (counts.predicted + counts.labelled + smooth)
-        return mean_loss(ratio, counts.labelled, self.absent)
+        return mean_loss(1 - ratio, counts, self.absent)

@@ -8,7 +8,7 @@ from torch import Tensor
 from search_spaces.codec import entry_from_json
 from search_spaces.errors import SpaceError
 from search_spaces.loss import LossTerm, Role
-from search_spaces.region import Absent, mean_loss, soft_counts
+from search_spaces.region import Absent, mean_loss, smoothing, soft_counts
 from search_spaces.register import entry
 from search_spaces.scores import Scores
 
@@ -51,11 +51,9 @@ class Tversky(LossTerm):
 
     def value(self, scores: Scores) -> Tensor:
         counts = soft_counts(scores, squared=False, per_sample=self.per_sample, background=self.background)
-        smooth = (counts.labelled == 0).to(
-            counts.labelled.dtype
-        ) / 2  # half a pixel here is one pixel in Dice
+        smooth = smoothing(counts) / 2  # half a pixel here is one pixel in Dice
         false_positive = counts.predicted - counts.overlap
         false_negative = counts.labelled - counts.overlap
         wrong = self.beta * false_positive + (1 - self.beta) * false_negative
         ratio = (counts.overlap + smooth) / (counts.overlap + wrong + smooth)
-        return mean_loss(ratio, counts.labelled, self.absent)
+        return mean_loss(1 - ratio, counts, self.absent)

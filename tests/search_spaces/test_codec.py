@@ -1,11 +1,13 @@
 """JSON is read strictly, and every refusal says where and what is allowed."""
 
 import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from search_spaces.candidate import Candidate, from_json, to_json
+from search_spaces.codec import LATER
 from search_spaces.errors import SpaceError
 from search_spaces.preset import load_preset
 
@@ -61,3 +63,14 @@ def test_a_missing_key_takes_its_default() -> None:
 
 def test_whole_numbers_are_read_as_reals() -> None:
     assert isinstance(from_json(Candidate, changed("recipe.learning_rate", 1)).recipe.learning_rate, float)
+
+
+def test_a_later_field_is_left_out_at_its_default() -> None:
+    @dataclass(frozen=True)
+    class Grown:
+        old: int
+        new: int = field(default=0, metadata=LATER)
+
+    assert to_json(Grown(1)) == {"old": 1}
+    assert to_json(Grown(1, 2)) == {"old": 1, "new": 2}
+    assert from_json(Grown, {"old": 1}) == Grown(1)

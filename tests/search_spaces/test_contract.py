@@ -10,7 +10,8 @@ from search_spaces.cell import chain
 from search_spaces.codec import canonical, entry_from_json, to_json
 from search_spaces.context import Context
 from search_spaces.decoder import Decoder
-from search_spaces.encoder import Encoder, Levels
+from search_spaces.encoder import Encoder, Features, Levels
+from search_spaces.head import Head
 from search_spaces.layers import Layers
 from search_spaces.loss import LossTerm
 from search_spaces.network import build_model
@@ -20,7 +21,7 @@ from search_spaces.preset import Preset, load_preset
 from search_spaces.register import Entry, kinds, lookup
 from search_spaces.skip import Skip
 
-FAMILIES: tuple[type[Entry], ...] = (Operation, Encoder, Context, Skip, Decoder, LossTerm, Preset)
+FAMILIES: tuple[type[Entry], ...] = (Operation, Encoder, Context, Skip, Decoder, Head, LossTerm, Preset)
 ALL = [(family, kind) for family in FAMILIES for kind in kinds(family)]
 REQUIRED: dict[str, object] = {
     "cell": to_json(chain(Conv(3))),
@@ -40,6 +41,11 @@ def example(family: type[Entry], kind: str) -> Entry:
 def images(ndim: int, channels: int = 8, size: int = 8) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(2, channels, *[size] * ndim, generator=generator, requires_grad=True)
+
+
+def pooled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    pool = torch.nn.functional.max_pool2d if x.dim() == 4 else torch.nn.functional.max_pool3d
+    return pool(x, 2, return_indices=True)  # type: ignore[return-value]  # the stubs know one result only
 
 
 def architecture_with(part: str, entry: Entry) -> Architecture:
@@ -78,7 +84,11 @@ def test_an_encoder_gives_the_levels_it_declares(kind: str, ndim: int) -> None:
     size = 2 * levels.strides[-1]
     features = encoder.build(Layers(ndim), 1)(images(ndim, 1, size))
     shapes = [(2, c, *[size // s] * ndim) for c, s in zip(levels.channels, levels.strides, strict=True)]
-    assert [feature.shape for feature in features] == shapes
+    assert [feature.shape for feature in features.maps] == shapes
+    assert not features.pool_indices
+    if encoder.pools_max():
+        pooled = encoder.build(Layers(ndim, pool_indices=True), 1)(images(ndim, 1, size))
+        assert [places.shape[2:] for places in pooled.pool_indices] == [shape[2:] for shape in shapes[1:]]
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -107,14 +117,30 @@ def test_a_decoder_returns_one_of_the_strides(kind: str, skip: str, ndim: int) -
     decoder, way = example(Decoder, kind), example(Skip, skip)
     assert isinstance(decoder, Decoder) and isinstance(way, Skip)
     levels = Levels((4, 8, 12), (1, 2, 4))
-    features = [images(ndim, c, 8 // s) for c, s in zip(levels.channels, levels.strides, strict=True)]
-    y = decoder.build(Layers(ndim), levels, way)(features)
-    assert y.shape[:2] == (2, decoder.out_channels(levels))
-    assert y.shape[2] in (8, 4, 2)
+    if decoder.refusal(levels, way):
+        pytest.skip(f"{kind} does not go with {skip}")
+    maps = [images(ndim, c, 8 // s) for c, s in zip(levels.channels, levels.strides, strict=True)]
+    places = [pooled(x)[1] for x in maps[:-1]] if decoder.unpools else []
+    results = decoder.build(Layers(ndim), levels, way, 3)(Features(maps, places))
+    declared = decoder.out_levels(levels, 3)
+    shapes = [(2, c, *[8 // s] * ndim) for c, s in zip(declared.channels, declared.strides, strict=True)]
+    assert [y.shape for y in results] == shapes
+    assert not decoder.classifies or declared.channels[0] == 3
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", kinds(Head))
+def test_a_head_gives_one_logit_a_class(kind: str, ndim: int) -> None:
+    head = example(Head, kind)
+    assert isinstance(head, Head)
+    y = head.build(Layers(ndim), 8, 3, stride=4)(images(ndim))
+    assert y.shape[:2] == (2, 3)
+    assert y.shape[2] in (8, 16, 32)
 
 
 PARTS = [(part, family, kind)
-         for part, family in (("encoder", Encoder), ("context", Context), ("skip", Skip), ("decoder", Decoder))
+         for part, family in (("encoder", Encoder), ("context", Context), ("skip", Skip), ("decoder", Decoder),
+                              ("head", Head))
          for kind in kinds(family)]  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from search_spaces.architecture import Architecture
-from search_spaces.candidate import Candidate
-from search_spaces.errors import ShapeError
+from search_spaces.architecture import Architecture, Auxiliary
+from search_spaces.candidate import Candidate, from_json, to_json
+from search_spaces.errors import ShapeError, SpaceError
 from search_spaces.layers import Activation, Norm
 from search_spaces.network import build_model, pad_to_stride
 from search_spaces.preset import load_preset
@@ -97,6 +97,31 @@ def test_channels_last_and_bf16_give_the_same_answer() -> None:
             half = network(x)
     assert torch.allclose(plain, last, atol=1e-4)  # another order of float32 sums
     assert torch.allclose(plain, half.float(), atol=0.1)  # bf16 has 8 bits, over 15 layers
+
+
+def test_auxiliary_heads_take_part_in_training_alone() -> None:
+    heads = (Auxiliary("encoder", -2, width=8), Auxiliary("decoder", 1, weight=0.5))
+    with_heads = replace(UNET, auxiliary=heads)
+    network = build_model(with_heads, in_channels=1, num_classes=3, ndim=2, seed=0)
+    plain = build_model(UNET, in_channels=1, num_classes=3, ndim=2, seed=0)
+    plain.load_state_dict(
+        {name: weight for name, weight in network.state_dict().items() if "auxiliary" not in name}
+    )
+    x = torch.randn(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    outputs = network.training_logits(x)
+    assert [(tuple(logits.shape), weight) for logits, weight in outputs] == [
+        ((1, 3, 40, 40), weight) for weight in (1.0, 0.4, 0.5)
+    ]
+    assert torch.equal(network(x), plain(x))
+    sum(logits.sum() for logits, _ in outputs).backward()  # type: ignore[union-attr]
+    assert all(weight.grad is not None for weight in network.parameters())
+    assert from_json(Architecture, to_json(with_heads)) == with_heads
+    assert "auxiliary" not in to_json(UNET)  # digests of what was written before stay
+
+
+def test_an_auxiliary_head_looks_at_a_map_that_is_there() -> None:
+    with pytest.raises(SpaceError, match=r"architecture.auxiliary.0.level: 9 given; the encoder has 4 maps"):
+        replace(UNET, auxiliary=(Auxiliary("encoder", 9),))
 
 
 @pytest.mark.parametrize("change", [{"ndim": 1}, {"in_channels": 0}, {"num_classes": 0}])
