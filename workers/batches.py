@@ -14,13 +14,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from search_spaces.recipe import Augmentation
+from search_spaces.scores import Need
 from workers.augmentation import augment
 from workers.contract import DataView
+from workers.distance_maps import label_maps
 from workers.errors import DataError
 from workers.preprocessing import FloatArray, LabelArray, Prepared, prepared_axes
 from workers.seeding import generator
 
 Pixel = TypeVar("Pixel", np.float32, np.uint8)
+Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""Images (N, C, *size) float32, labels (N, *size) int64, and the maps of the labels that the loss needs."""
 
 # Share of windows around a voxel of a drawn class other than the first, where a case exceeds the window (nnU-Net: 0.33).
 FOREGROUND_SHARE = 1 / 3
@@ -38,6 +42,9 @@ class TrainingSet:
         symmetries: Stored spatial axes along which a flip keeps the labels right.
         ignore_index: Label of padding.
         seed: Seed of the trial.
+        needs: What the candidate's loss needs beside logits and labels; maps of the labels are made with each batch.
+        num_classes: Number of classes; matters for those maps only.
+        spacing: Size of a pixel of a sample along each axis, in mm or 1: one for all cases (see ``sample_spacing``).
     """
 
     cases: tuple[Prepared, ...]
@@ -46,6 +53,9 @@ class TrainingSet:
     symmetries: tuple[int, ...]
     ignore_index: int
     seed: int
+    needs: frozenset[Need] = frozenset()
+    num_classes: int = 0
+    spacing: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.num_samples < self.view.batch:
@@ -69,6 +79,18 @@ class TrainingSet:
     def steps(self) -> int:
         """Optimiser steps of an epoch; what does not fill a last batch comes first in the next epoch."""
         return self.num_samples // self.view.batch
+
+    def with_maps(self, epoch: int, step: int) -> Batch:
+        """One batch, with the maps of its augmented labels."""
+        images, labels = self.batch(epoch, step)
+        maps = label_maps(
+            labels,
+            self.needs,
+            num_classes=self.num_classes,
+            ignore_index=self.ignore_index,
+            spacing=self.spacing or (1.0,) * len(self.view.size),
+        )
+        return images, labels, maps
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """One batch.
@@ -128,7 +150,7 @@ def epoch_order(seed: int, epoch: int, digest: str, *, units: int, samples: int)
 
 def batches(
     training: TrainingSet, epochs: range, *, loader_workers: int = 0, pinned: bool = False
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Batch]:
     """The batches of some epochs (1-based) in order, prepared here or by loader processes; the same either way.
 
     Loader processes live until the last epoch, and work ahead while an epoch is scored.
@@ -138,7 +160,7 @@ def batches(
         pinned: Keep what they prepared in page-locked memory, from where it travels to a card beside the training.
     """
     if loader_workers == 0:
-        yield from (training.batch(epoch, step) for epoch in epochs for step in range(training.steps))
+        yield from (training.with_maps(epoch, step) for epoch in epochs for step in range(training.steps))
         return
     loader = DataLoader(
         _Steps(training, epochs),
@@ -151,6 +173,17 @@ def batches(
         generator=torch.Generator(),  # or it draws a number from the global one, which dropout uses
     )
     yield from loader
+
+
+def sample_spacing(cases: Sequence[Prepared], view: DataView) -> tuple[float, ...]:
+    """Size of a pixel of a sample along each axis: the median over cases in mm, or 1 where a case has none.
+
+    One for all, because a batch holds samples of several cases, and a loss compares their distances.
+    """
+    known = [case.spacing[: len(view.size)] for case in cases if case.spacing is not None]
+    if not known or len(known) < len(cases):
+        return (1.0,) * len(view.size)
+    return tuple(float(step) for step in np.median(np.array(known), axis=0))
 
 
 def cut(
@@ -201,16 +234,16 @@ def _offsets(
     return offsets
 
 
-class _Steps(Dataset[tuple[Tensor, Tensor]]):
+class _Steps(Dataset[Batch]):
     def __init__(self, training: TrainingSet, epochs: range) -> None:
         self.training, self.epochs = training, epochs
 
     def __len__(self) -> int:
         return len(self.epochs) * self.training.steps
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Batch:
         epoch, step = divmod(index, self.training.steps)
-        return self.training.batch(self.epochs[epoch], step)
+        return self.training.with_maps(self.epochs[epoch], step)
 
 
 def _one_thread(_: int) -> None:

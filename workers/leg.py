@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from search_spaces.candidate import Candidate, from_json
-from workers.batches import TrainingSet, batches
+from workers.batches import Batch, TrainingSet, batches, sample_spacing
 from workers.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
 from workers.contract import EpochResult, Leg, LegResult, Status
 from workers.data.dataset import Case, Dataset, open_dataset
@@ -62,7 +61,7 @@ class Work:
     leg: Leg
     dataset: Dataset
     trainer: Trainer
-    batches: Iterator[tuple[Tensor, Tensor]]
+    batches: Iterator[Batch]
     scored: list[tuple[Case, Prepared]]
 
 
@@ -74,13 +73,17 @@ def open_work(leg: Leg) -> Work:
     candidate = from_json(Candidate, leg.candidate)
     dataset = open_dataset(leg.data.dataset, digest=leg.data.digest)
     fitted = fit(candidate.preprocessing, dataset.manifest)
+    cases = tuple(prepared for _, prepared in prepared_cases(dataset, "train", fitted))
     training = TrainingSet(
-        cases=tuple(prepared for _, prepared in prepared_cases(dataset, "train", fitted)),
+        cases=cases,
         view=leg.data,
         augmentation=candidate.recipe.augmentation,
         symmetries=dataset.symmetries,
         ignore_index=dataset.manifest.ignore_index,
         seed=leg.seed,
+        needs=candidate.loss.needs,
+        num_classes=dataset.num_classes,
+        spacing=sample_spacing(cases, leg.data),
     )
     trainer = build_trainer(
         candidate,

@@ -96,12 +96,14 @@ class Prepared:
         image: (C, *S) float32.
         labels: (*S) uint8, or None for an unlabelled case.
         undo: How to go back.
+        spacing: Size of a voxel along each axis in mm; None for images.
     """
 
     id: str
     image: FloatArray
     labels: LabelArray | None
     undo: Undo
+    spacing: tuple[float, ...] | None = None
 
 
 def fit(choices: Preprocessing, manifest: Manifest) -> Fitted:
@@ -161,12 +163,13 @@ def prepare(fitted: Fitted, case: Case) -> Prepared:
             max(1, round(n * s / t))
             for n, s, t in zip(image.shape[1:], spacing, cast(Any, target), strict=True)
         )
+        spacing = tuple(s * n / m for s, n, m in zip(spacing, image.shape[1:], shape, strict=True))
         image = _resize(image, shape, order=1)
         labels = None if labels is None else _resize(labels[None], shape, order=0)[0]
     image = np.ascontiguousarray(_normalise(image, fitted), dtype=np.float32)
     undo = Undo(tuple(stored_shape), orientation, tuple(turned_shape), box, image.shape[1:])
     prepared_labels = None if labels is None else np.ascontiguousarray(labels, dtype=np.uint8)
-    return Prepared(case.id, image, prepared_labels, undo)
+    return Prepared(case.id, image, prepared_labels, undo, spacing)
 
 
 def restore(undo: Undo, scores: FloatArray) -> LabelArray:

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never, cast
 
 import torch
@@ -14,7 +14,9 @@ from search_spaces.candidate import Candidate
 from search_spaces.network import Network as SegmentationNetwork
 from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
-from workers.batches import TrainingSet, batches
+from search_spaces.scores import LossExtras
+from workers.batches import Batch, TrainingSet, batches
+from workers.distance_maps import prediction_maps
 from workers.errors import DivergedError
 from workers.inference import Network
 from workers.seeding import derive_seed
@@ -56,7 +58,7 @@ class Trainer:
         model = (self.model if self.average is None else self.average).eval()
         return lambda windows: cast(Tensor, model(windows.to(self.device)))
 
-    def train_epoch(self, epoch: int, source: Iterator[tuple[Tensor, Tensor]] | None = None) -> float:
+    def train_epoch(self, epoch: int, source: Iterator[Batch] | None = None) -> float:
         """Train one epoch (1-based) and return its mean loss.
 
         Args:
@@ -73,42 +75,61 @@ class Trainer:
         source = source or batches(self.training, range(epoch, epoch + 1))
         with _seeded(derive_seed(self.training.seed, "epoch", epoch)):
             for step in range(steps):
-                images, labels = next(source)
+                images, labels, maps = next(source)
                 done = ((epoch - 1) * steps + step) / (self.max_epochs * steps)
                 for group in self.optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * schedule_factor(recipe, done)
-                values.append(self._step(images, labels))
+                extras = LossExtras(
+                    done,
+                    self.training.spacing,
+                    distance=maps.get("distance"),
+                    neighbours=maps.get("neighbours"),
+                )
+                values.append(self._step(images, labels, extras))
                 self._update_average((epoch - 1) * steps + step)
                 if (step + 1) % CHECK_STEPS == 0 or step + 1 == steps:
                     _check_finite(values, epoch)
         return float(torch.stack(values)[:, 0].double().mean())
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, images: Tensor, labels: Tensor, extras: LossExtras) -> Tensor:
         """One step of the optimiser; its loss and the norm of its gradient, on the device."""
         self.optimiser.zero_grad(set_to_none=True)
         parts = zip(
-            images.tensor_split(self.micro_batches), labels.tensor_split(self.micro_batches), strict=True
+            images.tensor_split(self.micro_batches),
+            labels.tensor_split(self.micro_batches),
+            extras.split(self.micro_batches),
+            strict=True,
         )
         losses = [self._backward(*part, share=len(part[0]) / len(images)) for part in parts]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.optimiser.step()
         return torch.stack([torch.stack(losses).sum(), norm.detach()])
 
-    def _backward(self, images: Tensor, labels: Tensor, *, share: float) -> Tensor:
+    def _backward(self, images: Tensor, labels: Tensor, extras: LossExtras, *, share: float) -> Tensor:
         """Add the gradient of a part of a batch; its share of the batch's loss."""
         images, labels = _to_device(images, self.device), labels.to(self.device, non_blocking=True)
+        extras = self._with_needs(extras.to(self.device), images)
         bf16 = self.candidate.recipe.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
             outputs = self.model.training_logits(images)
-        loss = self._loss(outputs[0][0], labels) * share
+        loss = self._loss(outputs[0][0], labels, extras) * share
         total = loss
         for logits, weight in outputs[1:]:
-            total = total + weight * share * self._loss(logits, labels)
+            total = total + weight * share * self._loss(logits, labels, extras)
         total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
         return loss.detach()
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index)
+    def _with_needs(self, extras: LossExtras, images: Tensor) -> LossExtras:
+        """Extras with what the loss needs beside the maps of the labels, which came with the batch."""
+        needs, spacing = self.candidate.loss.needs, extras.spacing or (1.0,) * (images.ndim - 2)
+        return replace(
+            extras,
+            image=images if "image" in needs else None,
+            distances=prediction_maps(spacing) if "prediction_distance" in needs else None,
+        )
+
+    def _loss(self, logits: Tensor, labels: Tensor, extras: LossExtras) -> Tensor:
+        return self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index, extras=extras)
 
     def _update_average(self, step: int) -> None:
         if self.average is None:

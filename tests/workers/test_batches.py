@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from search_spaces.recipe import Augmentation
-from workers.batches import TrainingSet, batches, cut, epoch_order
+from workers.batches import TrainingSet, batches, cut, epoch_order, sample_spacing
 from workers.contract import DataView
+from workers.distance_maps import signed_distances
 from workers.errors import DataError
 from workers.preprocessing import Prepared
 
@@ -60,7 +61,7 @@ def test_every_unit_is_seen_equally_often_where_batches_do_not_divide_an_epoch(
         case.image[:] = number
     ours = training(*cases)  # 5 pictures, 2 a step: each epoch has room for 4
     assert ours.steps == 2
-    seen = Counter(int(value) for images, _ in batches(ours, range(1, 6)) for value in images[:, 0, 0, 0])
+    seen = Counter(int(value) for images, _, _ in batches(ours, range(1, 6)) for value in images[:, 0, 0, 0])
     assert seen == dict.fromkeys(range(5), 4)
 
 
@@ -76,13 +77,45 @@ def test_batches_are_the_same_with_any_number_of_loader_processes(
         samples=6,
         augmentation=ALL,
         symmetries=(0,),
+        needs=frozenset(("distance",)),
+        num_classes=3,
     )
     before = torch.get_rng_state()
     here, there = (list(batches(ours, range(2, 4), loader_workers=count)) for count in (0, 2))
     assert len(here) == len(there) == 6
-    for (images, labels), (others, theirs) in zip(here, there, strict=True):
+    for (images, labels, maps), (others, theirs, same) in zip(here, there, strict=True):
         assert torch.equal(images, others) and torch.equal(labels, theirs)
+        assert maps.keys() == same.keys() == {"distance"} and torch.equal(maps["distance"], same["distance"])
     assert torch.equal(torch.get_rng_state(), before)  # or dropout would depend on the loader
+
+
+def test_maps_are_those_of_the_augmented_labels(make_prepared: MakePrepared) -> None:
+    ours = training(
+        make_prepared(9, 7, id="a"),
+        make_prepared(5, 11, id="b"),
+        size=(8, 6),
+        augmentation=ALL,
+        needs=frozenset(("distance",)),
+        num_classes=3,
+        spacing=(1.0, 2.0),
+    )
+    ((_, labels, maps),) = batches(ours, range(1, 2))
+    assert (labels == 255).any()  # what the rotation brought in
+    for sample, found in zip(labels.numpy(), maps["distance"].numpy(), strict=True):
+        expected = signed_distances(sample, num_classes=3, ignore_index=255, spacing=(1.0, 2.0))
+        np.testing.assert_array_equal(found, expected)
+    assert not training(*ours.cases).with_maps(1, 0)[2]
+
+
+def test_one_spacing_for_all_samples(make_prepared: MakePrepared) -> None:
+    cases = [
+        replace(make_prepared(4, 4, 3, id=str(n)), spacing=spacing)
+        for n, spacing in enumerate([(1.0, 2.0, 9.0), (3.0, 2.0, 7.0), (1.5, 2.0, 5.0)])
+    ]
+    slices, patches = DataView("", "", "slices", (4, 4), 1), DataView("", "", "patches", (4, 4, 3), 1)
+    assert sample_spacing(cases, slices) == (1.5, 2.0)
+    assert sample_spacing(cases, patches) == (1.5, 2.0, 7.0)
+    assert sample_spacing([*cases, make_prepared(4, 4, 3)], patches) == (1.0, 1.0, 1.0)
 
 
 def test_a_batch_depends_on_no_earlier_one(make_prepared: MakePrepared) -> None:

@@ -14,6 +14,7 @@ from search_spaces.loss import Loss, Weighted
 from search_spaces.losses.cross_entropy import CrossEntropy
 from search_spaces.network import build_model
 from search_spaces.recipe import Augmentation, Recipe
+from search_spaces.scores import LossExtras
 from workers.batches import TrainingSet
 from workers.contract import DataView
 from workers.errors import DivergedError
@@ -67,7 +68,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(small: Candidate) -> None:
         training = TrainingSet((), DataView("", "", "images", (8, 8), 6, 6), Augmentation(), (), 255, 0)
         optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
         work = Trainer(model, None, optimiser, one, training, 1, torch.device("cpu"), parts)
-        value = float(work._step(images, labels)[0])
+        value = float(work._step(images, labels, LossExtras())[0])
         after.append((value, next(model.parameters()).detach().clone()))
     assert after[0][0] == pytest.approx(after[1][0], rel=1e-5)
     torch.testing.assert_close(after[0][1], after[1][1], rtol=1e-4, atol=1e-5)
