@@ -8,6 +8,8 @@ from search_spaces.context import Context
 from search_spaces.decoder import Decoder
 from search_spaces.encoder import Encoder, Levels
 from search_spaces.errors import SpaceError
+from search_spaces.front import Front
+from search_spaces.fronts.none import NoFront
 from search_spaces.head import Head
 from search_spaces.heads.conv import ConvHead
 from search_spaces.layers import Activation, Layers, Norm, Padding
@@ -52,6 +54,7 @@ class Architecture:
         auxiliary: Further heads in training.
         conv_bias: Whether convolutions before a norm have a bias.
         padding: What is around an image of features.
+        front: What happens to an image before the encoder.
     """
 
     encoder: Encoder
@@ -64,6 +67,7 @@ class Architecture:
     auxiliary: tuple[Auxiliary, ...] = field(default=(), metadata=LATER)
     conv_bias: bool = field(default=False, metadata=LATER)
     padding: Padding = field(default="zeros", metadata=LATER)
+    front: Front = field(default_factory=NoFront, metadata=LATER)
 
     def __post_init__(self) -> None:
         levels = self.levels()

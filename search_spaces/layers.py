@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Norm = Literal["batch", "instance", "group", "none"]
-Activation = Literal["relu", "leaky_relu", "silu"]
+Activation = Literal["relu", "leaky_relu", "silu", "elu", "prelu", "gelu"]
 Padding = Literal["zeros", "reflect", "replicate"]
 GROUPS = 8  # channels are shared among at most eight groups: widths of small networks are multiples of 8
 
@@ -40,7 +40,7 @@ NORMS: tuple[type[nn.Module], ...] = (
     nn.InstanceNorm3d,
     nn.GroupNorm,
 )
-ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.LeakyReLU, nn.SiLU)
+ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.ELU, nn.PReLU, nn.GELU)
 """What ``Layers.normalise`` and ``Layers.activate`` make; modules of a plug-in are not among them."""
 _BATCH: dict[int, type[nn.BatchNorm2d | nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _INSTANCE: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {
@@ -124,7 +124,7 @@ class Layers:
             groups=groups,
             bias=self.bias,
         )
-        return nn.Sequential(conv, self.normalise(out_channels), self.activate())
+        return nn.Sequential(conv, self.normalise(out_channels), self.activate(out_channels))
 
     def projection(self, in_channels: int, out_channels: int) -> nn.Module:
         """Nothing where channels agree, else a pointwise convolution with normalisation."""
@@ -133,9 +133,14 @@ class Layers:
         conv = self.conv(in_channels, out_channels, kernel=1, bias=self.bias)
         return nn.Sequential(conv, self.normalise(out_channels))
 
-    def transposed(self, in_channels: int, out_channels: int) -> nn.Module:
-        """A transposed convolution that doubles the size."""
-        return _TRANSPOSED[self.ndim](in_channels, out_channels, 2, 2)
+    def transposed(
+        self, in_channels: int, out_channels: int, *, kernel: int = 2, bias: bool = True
+    ) -> nn.Module:
+        """A transposed convolution that doubles the size; ``kernel`` is at least 2."""
+        padding = (kernel - 1) // 2
+        return _TRANSPOSED[self.ndim](
+            in_channels, out_channels, kernel, 2, padding, output_padding=kernel % 2, bias=bias
+        )
 
     def max_pool(self) -> nn.Module:
         """Halves the size; returns the places of the maxima, too, where they are asked for."""
@@ -158,8 +163,8 @@ class Layers:
                 return nn.Identity()
         assert_never(self.norm)
 
-    def activate(self) -> nn.Module:
-        """The chosen activation."""
+    def activate(self, channels: int = 1) -> nn.Module:
+        """The chosen activation; where it is learned, one slope for each of ``channels``."""
         match self.activation:
             case "relu":
                 return nn.ReLU(inplace=True)
@@ -167,6 +172,12 @@ class Layers:
                 return nn.LeakyReLU(0.01, inplace=True)
             case "silu":
                 return nn.SiLU(inplace=True)
+            case "elu":
+                return nn.ELU(inplace=True)
+            case "prelu":
+                return nn.PReLU(channels)
+            case "gelu":
+                return nn.GELU()
         assert_never(self.activation)
 
 

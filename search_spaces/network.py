@@ -1,6 +1,7 @@
 """The one builder: search, retraining and export make their networks here."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import torch
@@ -47,7 +48,7 @@ def build_model(
 
 
 class Network(nn.Module):
-    """Encoder, context, decoder, head; pads to what the strides need and crops back."""
+    """Front, encoder, context, decoder, head; pads to what the strides need and crops back."""
 
     def __init__(self, architecture: Architecture, in_channels: int, num_classes: int, ndim: int) -> None:
         super().__init__()
@@ -56,7 +57,8 @@ class Network(nn.Module):
         levels = architecture.levels()
         decoded = architecture.decoder.out_levels(levels, num_classes)
         self.stride = max(levels.strides)
-        self.encoder = architecture.encoder.build(layers, in_channels)
+        self.front = architecture.front.build(layers, in_channels)
+        self.encoder = architecture.encoder.build(layers, architecture.front.out_channels(in_channels))
         self.context = architecture.context.build(layers, deepest)
         self.decoder = architecture.decoder.build(layers, levels, architecture.skip, num_classes)
         self.head: nn.Module = nn.Identity()
@@ -87,7 +89,7 @@ class Network(nn.Module):
         size = tuple(x.shape[2:])
         x = pad_to_stride(x, self.stride)
         padded = tuple(x.shape[2:])
-        features: Features = self.encoder(x)
+        features: Features = self.encoder(self.front(x))
         features.maps[-1] = self.context(features.maps[-1])
         decoded: list[Tensor] = self.decoder(features)
         scores = [self.head(decoded[0])]
@@ -128,10 +130,9 @@ def pad_to_stride(x: Tensor, stride: int) -> Tensor:
 
 
 def _initialise(module: nn.Module) -> None:
-    if isinstance(
-        module, nn.ConvTranspose2d | nn.ConvTranspose3d
-    ):  # linear; kernel = stride, so fan-in = channels
-        nn.init.normal_(module.weight, std=module.in_channels**-0.5)
+    if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):  # linear
+        taps = math.prod(module.kernel_size) / math.prod(module.stride)  # of the kernel that one output sees
+        nn.init.normal_(module.weight, std=(module.in_channels // module.groups * taps) ** -0.5)
     elif isinstance(module, nn.Conv2d | nn.Conv3d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     else:

@@ -17,7 +17,8 @@ class Preset(Entry, ABC):
         paper: Authors, year, title, identifier.
         note: What differs from the paper, and why.
         channels: Image channels and classes to which ``parameters`` refers.
-        parameters: Trainable parameters that the network must have, in two dimensions.
+        parameters: Trainable parameters that the network must have, in ``ndim`` dimensions.
+        ndim: Spatial dimensions of the published network.
     """
 
     family: ClassVar[str] = "preset"
@@ -27,6 +28,7 @@ class Preset(Entry, ABC):
     note: ClassVar[str]
     channels: ClassVar[tuple[int, int]]
     parameters: ClassVar[int]
+    ndim: ClassVar[int] = 2
 
     @abstractmethod
     def candidate(self) -> Candidate:

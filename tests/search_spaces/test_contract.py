@@ -11,6 +11,7 @@ from search_spaces.codec import canonical, entry_from_json, to_json
 from search_spaces.context import Context
 from search_spaces.decoder import Decoder
 from search_spaces.encoder import Encoder, Features, Levels
+from search_spaces.front import Front
 from search_spaces.head import Head
 from search_spaces.layers import Layers
 from search_spaces.loss import LossTerm
@@ -21,7 +22,17 @@ from search_spaces.preset import Preset, load_preset
 from search_spaces.register import Entry, kinds, lookup
 from search_spaces.skip import Skip
 
-FAMILIES: tuple[type[Entry], ...] = (Operation, Encoder, Context, Skip, Decoder, Head, LossTerm, Preset)
+FAMILIES: tuple[type[Entry], ...] = (
+    Operation,
+    Front,
+    Encoder,
+    Context,
+    Skip,
+    Decoder,
+    Head,
+    LossTerm,
+    Preset,
+)
 ALL = [(family, kind) for family in FAMILIES for kind in kinds(family)]
 REQUIRED: dict[str, object] = {
     "cell": to_json(chain(Conv(3))),
@@ -73,6 +84,15 @@ def test_an_operation_maps_channels_and_keeps_the_size(kind: str, ndim: int, cha
     assert y.shape == (2, channels, *x.shape[2:])
     y.square().sum().backward()
     assert x.grad is not None and torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("kind", kinds(Front))
+def test_a_front_keeps_the_size(kind: str, ndim: int) -> None:
+    front = example(Front, kind)
+    assert isinstance(front, Front)
+    y = front.build(Layers(ndim), 3)(images(ndim, channels=3))
+    assert y.shape == (2, front.out_channels(3), *[8] * ndim)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -139,8 +159,8 @@ def test_a_head_gives_one_logit_a_class(kind: str, ndim: int) -> None:
 
 
 PARTS = [(part, family, kind)
-         for part, family in (("encoder", Encoder), ("context", Context), ("skip", Skip), ("decoder", Decoder),
-                              ("head", Head))
+         for part, family in (("front", Front), ("encoder", Encoder), ("context", Context), ("skip", Skip),
+                              ("decoder", Decoder), ("head", Head))
          for kind in kinds(family)]  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from search_spaces.profile import profile
 def test_a_preset_has_its_parameters_and_says_what_it_is(name: str) -> None:
     preset = load_preset(name)
     candidate = preset.candidate()
-    assert profile(candidate.architecture, *preset.channels, (64, 64)).parameters == preset.parameters
+    size = (64,) * preset.ndim
+    assert profile(candidate.architecture, *preset.channels, size).parameters == preset.parameters
     assert preset.title and preset.paper and preset.note
     assert from_json(Candidate, to_json(candidate)) == candidate
     assert digest(candidate) == digest(canonical(candidate))
