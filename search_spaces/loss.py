@@ -31,6 +31,7 @@ class LossTerm(Entry, ABC):
         gradient_everywhere: Whether every wrong pixel gets a gradient; a loss needs one such term.
         bounds: Least and largest value.
         least_at_truth: Whether the right answer has the least value; not so for most regularisers.
+        unlabelled: Whether it learns from samples without labels, too.
         needs: What it uses beside logits and labels; see ``LossExtras``.
         cost: What it takes beside the softmax: passes over pixels, a sort, distance transforms, a forward pass.
     """
@@ -41,6 +42,7 @@ class LossTerm(Entry, ABC):
     gradient_everywhere: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     least_at_truth: ClassVar[bool] = True
+    unlabelled: ClassVar[bool] = False
     needs: ClassVar[frozenset[Need]] = frozenset()
     cost: ClassVar[Cost] = "pixel"
 

@@ -35,10 +35,12 @@ def soft_counts(scores: Scores, *, squared: bool, per_sample: bool, background: 
     if found is None:
         found = scores.memo[f"counts/{squared}"] = _of_samples(scores, squared=squared)
     first = 0 if background else 1
-    parts = (found.overlap[:, first:], found.predicted[:, first:], found.labelled[:, first:], found.used)
-    if per_sample:
-        return Counts(*parts)
-    return Counts(*(part.sum(0, keepdim=True) for part in parts[:3]), found.used.any(0, keepdim=True))
+    overlap, predicted, labelled = (
+        part[:, first:] if per_sample else part[:, first:].sum(0, keepdim=True)
+        for part in (found.overlap, found.predicted, found.labelled)
+    )
+    used = found.used if per_sample else found.used.any(0, keepdim=True)
+    return Counts(overlap, predicted, labelled, used)
 
 
 def mean_loss(loss: Tensor, counts: Counts, absent: Absent) -> Tensor:
@@ -110,7 +112,9 @@ class _SoftSums(torch.autograd.Function):
             predicted = torch.linalg.vecdot(probs, probs * valid.unsqueeze(1))
         else:
             predicted = torch.where(valid.unsqueeze(1), probs, 0.0).sum(2)
-        ctx.save_for_backward(labels, *([] if valid is None else [valid]), *([] if weights is None else [weights]))
+        ctx.save_for_backward(
+            labels, *([] if valid is None else [valid]), *([] if weights is None else [weights])
+        )
         ctx.masked, ctx.squared, ctx.pixels = valid is not None, squared, probs.shape[2]
         return overlap, predicted
 

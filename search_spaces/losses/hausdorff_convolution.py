@@ -1,0 +1,77 @@
+"""Hausdorff loss by convolutions with balls."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from search_spaces.blur import ball_means
+from search_spaces.errors import SpaceError
+from search_spaces.loss import Cost, LossTerm, Role
+from search_spaces.register import entry
+from search_spaces.scores import Scores
+
+
+@entry("hausdorff_convolution")
+@dataclass(frozen=True, slots=True)
+class HausdorffConvolution(LossTerm):
+    """How large the balls are that fit into errors: sum_r r^alpha * M_r / sum_r r^alpha.
+
+    M_r is the mean over valid pixels and classes of (t - p)^2 * [p * (f(1 - B_r t) + f(B_r p)) + t * (f(B_r t) +
+    f(1 - B_r p))]; B_r is the mean over a ball of radius r and f(x) = max(0, 2 x - 1) keeps balls that lie mostly in a set.
+
+    Attributes:
+        radii: Radii in the unit of the data set's spacing, > 0, rising.
+        alpha: Exponent of the radius, in [0, 4].
+        background: Whether class 0 takes part.
+
+    Source: Karimi & Salcudean 2019, "Reducing the Hausdorff distance in medical image segmentation with convolutional neural
+        networks", Eq. 16, arXiv:1904.10030.
+    Deviations: divided by the sum of weights; Fourier transforms instead of direct convolutions; the ground outside the image
+        belongs to no class.
+    """
+
+    radii: tuple[float, ...] = (3.0, 6.0, 9.0, 12.0, 15.0, 18.0)  # the paper's, about pixels
+    alpha: float = 2.0  # the paper's
+    background: bool = False
+    role: ClassVar[Role] = "boundary"
+    gradient_everywhere: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 2.0)
+    cost: ClassVar[Cost] = "distance"
+
+    def __post_init__(self) -> None:
+        rising = all(a < b for a, b in zip(self.radii, self.radii[1:], strict=False))
+        if not self.radii or not self.radii[0] > 0 or not self.radii[-1] < 1e3 or not rising:
+            raise SpaceError(
+                f"hausdorff_convolution.radii: {self.radii} given; at least one, rising numbers in (0, 1000) are allowed."
+            )
+        if not 0 <= self.alpha <= 4:
+            raise SpaceError(
+                f"hausdorff_convolution.alpha: {self.alpha} given; numbers from 0 to 4 are allowed."
+            )
+
+    def value(self, scores: Scores) -> Tensor:
+        first = 0 if self.background else 1
+        probs = scores.probs[:, first:]
+        truth = scores.truth[:, first:].to(probs.dtype)
+        error = (truth - probs).square()
+        spacing = scores.spacing
+        means = zip(
+            self.radii,
+            ball_means(truth, radii=self.radii, spacing=spacing),
+            ball_means(probs, radii=self.radii, spacing=spacing),
+            strict=True,
+        )
+        total = torch.zeros_like(probs)
+        for radius, of_truth, of_probs in means:
+            alarm = probs * (_mostly(1 - of_truth) + _mostly(of_probs))
+            miss = truth * (_mostly(of_truth) + _mostly(1 - of_probs))
+            total = total + radius**self.alpha * (alarm + miss)
+        weights = math.fsum(radius**self.alpha for radius in self.radii)
+        return scores.mean((error * total).mean(1)) / weights
+
+
+def _mostly(share: Tensor) -> Tensor:
+    return (2 * share - 1).clamp(min=0)
