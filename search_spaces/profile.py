@@ -1,19 +1,14 @@
 """What a network costs, counted without memory for its weights."""
 
 import functools
-import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.codec import canonical
-from search_spaces.layers import drop_norms_and_activations
 from search_spaces.network import Network
-
-_CONVS = (nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
+from search_spaces.walk import walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +17,15 @@ class Profile:
 
     Attributes:
         parameters: Trainable numbers; running statistics of norms are no parameters.
-        macs: Multiply-accumulates of the convolutions and linear layers for one input.
+        macs: Multiply-accumulates of convolutions, linear layers and products of maps for one input.
+        receptive_field: Pixels that a logit depends on in each dimension, infinite for the whole image; see ``walk``.
+        output_stride: Input size over the size of the smallest features.
     """
 
     parameters: int
     macs: int
+    receptive_field: tuple[float, ...]
+    output_stride: int
 
 
 def profile(
@@ -50,37 +49,6 @@ def _profile(
 ) -> Profile:
     with torch.device("meta"):
         network = Network(architecture, in_channels, num_classes, len(input_size))
-    parameters = sum(weight.numel() for weight in network.parameters())
-    return Profile(parameters, count_macs(network, (in_channels, *input_size)))
-
-
-def count_macs(network: nn.Module, image: tuple[int, ...]) -> int:
-    """Multiply-accumulates of a network on the meta device for one image, which the network is of no use after.
-
-    Args:
-        network: Of which norms and activations are taken out.
-        image: Channels and spatial size.
-    """
-    macs: list[int] = []
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        macs.append(_macs(module, inputs[0], output))
-
-    drop_norms_and_activations(
-        network
-    )  # they count nothing, but take most of the time of a pass on the meta device
-    for module in network.modules():
-        if isinstance(module, (*_CONVS, *_TRANSPOSED, nn.Linear)):
-            module.register_forward_hook(count)
-    with torch.device("meta"), torch.no_grad():
-        network(torch.empty(1, *image))
-    return sum(macs)
-
-
-def _macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
-    if isinstance(module, _CONVS):
-        return y.numel() * (module.in_channels // module.groups) * math.prod(module.kernel_size)
-    if isinstance(module, _TRANSPOSED):
-        return x.numel() * (module.out_channels // module.groups) * math.prod(module.kernel_size)
-    assert isinstance(module, nn.Linear)
-    return y.numel() * module.in_features
+    parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    walked = walk(network, (in_channels, *input_size), stride=network.stride)
+    return Profile(parameters, walked.macs, walked.receptive_field, network.stride)

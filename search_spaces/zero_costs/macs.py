@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from search_spaces.profile import count_macs
 from search_spaces.register import entry
+from search_spaces.walk import walk
 from search_spaces.zero_cost import ZeroCost
 
 
@@ -20,4 +20,4 @@ class Macs(ZeroCost):
 
     def of(self, network: nn.Module, images: Tensor) -> float:
         """Only the size of an image matters."""
-        return float(count_macs(network.to("meta"), tuple(images.shape[1:])))
+        return float(walk(network.to("meta"), tuple(images.shape[1:]), stride=1).macs)
