@@ -48,6 +48,7 @@ _INSTANCE: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {
     3: nn.InstanceNorm3d,
 }
 _MAX_POOL: dict[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_MEAN_POOL: dict[int, type[nn.AvgPool2d | nn.AvgPool3d]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,12 @@ class Layers:
     def max_pool(self) -> nn.Module:
         """Halves the size; returns the places of the maxima, too, where they are asked for."""
         return _MAX_POOL[self.ndim](2, return_indices=self.pool_indices)
+
+    def pool(self, kind: Literal["max", "mean"], kernel: int, *, stride: int = 1) -> nn.Module:
+        """The maximum or the mean over an odd kernel around each pixel; what is beyond the border does not count."""
+        if kind == "max":
+            return _MAX_POOL[self.ndim](kernel, stride, kernel // 2)
+        return _MEAN_POOL[self.ndim](kernel, stride, kernel // 2, count_include_pad=False)
 
     def dropout(self, share: float) -> nn.Module:
         """Drops whole channels in training."""

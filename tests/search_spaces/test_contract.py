@@ -10,6 +10,7 @@ from search_spaces.cell import chain
 from search_spaces.codec import canonical, entry_from_json, to_json
 from search_spaces.context import Context
 from search_spaces.decoder import Decoder
+from search_spaces.decoders.deepest import Deepest
 from search_spaces.encoder import Encoder, Features, Levels
 from search_spaces.front import Front
 from search_spaces.head import Head
@@ -21,6 +22,7 @@ from search_spaces.operations.conv import Conv
 from search_spaces.preset import Preset, load_preset
 from search_spaces.register import Entry, kinds, lookup
 from search_spaces.skip import Skip
+from search_spaces.skips.none import NoSkip
 
 FAMILIES: tuple[type[Entry], ...] = (
     Operation,
@@ -60,7 +62,11 @@ def pooled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def architecture_with(part: str, entry: Entry) -> Architecture:
-    return replace(load_preset("small_unet").candidate().architecture, **{part: entry})  # type: ignore[arg-type]
+    """A small U-Net with another part, and with another skip where the part has none to choose."""
+    small = load_preset("small_unet").candidate().architecture
+    if isinstance(entry, Decoder) and entry.refusal(small.levels(), small.skip):
+        small = replace(small, decoder=Deepest(), skip=NoSkip())
+    return replace(small, **{part: entry})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("family", "kind"), ALL, ids=lambda value: getattr(value, "family", value))

@@ -1,0 +1,39 @@
+"""One hidden convolution before the logits.
+
+Source: Zhao et al. 2017, "Pyramid scene parsing network", arXiv:1612.01105, whose code has this head; so have the fully
+    convolutional networks and DeepLabV3 of torchvision.
+Deviations: none.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from search_spaces.errors import SpaceError
+from search_spaces.head import Head
+from search_spaces.layers import Layers
+from search_spaces.register import entry
+
+
+@entry("hidden")
+@dataclass(frozen=True, slots=True)
+class HiddenHead(Head):
+    """3-convolution, normalisation, activation, dropout, pointwise convolution with a bias.
+
+    Attributes:
+        width: Channels of the hidden convolution.
+        dropout: Share of its channels that is dropped in training.
+    """
+
+    width: int
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or not 0 <= self.dropout < 1:
+            raise SpaceError(f"head: {self!r} given; the width is at least 1 and dropout in [0, 1).")
+
+    def build(self, layers: Layers, in_channels: int, num_classes: int, *, stride: int) -> nn.Module:
+        parts: list[nn.Module] = [layers.conv_block(in_channels, self.width, kernel=3)]
+        if self.dropout:
+            parts.append(layers.dropout(self.dropout))
+        return nn.Sequential(*parts, layers.conv(self.width, num_classes, kernel=1, bias=True))
