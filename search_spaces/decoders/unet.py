@@ -2,21 +2,21 @@
 
 Source: Ronneberger et al. 2015, "U-Net: convolutional networks for biomedical image segmentation", Figure 1,
     arXiv:1505.04597.
-Deviations: what a level computes is a cell; upsampling may be bilinear (a pointwise convolution first);
-    convolutions are padded, so the result has the size of the finest features.
+Deviations: what a level computes is a cell; upsampling is a choice; convolutions are padded, so the result has the
+    size of the finest features.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
 from search_spaces.cell import Cell
 from search_spaces.decoder import Decoder
 from search_spaces.encoder import Features, Levels
-from search_spaces.layers import Layers, Resize
+from search_spaces.layers import Layers
 from search_spaces.register import entry
 from search_spaces.skip import Skip
+from search_spaces.upsampling import Upsample, factors, refuse_jumps, upsampler
 
 
 @entry("unet")
@@ -26,15 +26,18 @@ class UNetDecoder(Decoder):
 
     Attributes:
         cell: What each level computes after the skip, with weights of its own.
-        upsample: ``transposed`` convolution, or ``bilinear`` interpolation of pointwise-convolved features.
+        upsample: How the size is doubled.
     """
 
     cell: Cell
-    upsample: Literal["transposed", "bilinear"] = "transposed"
+    upsample: Upsample = "transposed"
 
     def out_levels(self, levels: Levels, num_classes: int) -> Levels:
         """Every level but the deepest, finest first."""
         return Levels(levels.channels[:-1], levels.strides[:-1])
+
+    def refusal(self, levels: Levels, skip: Skip) -> str | None:
+        return refuse_jumps("unet", levels)
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _UNetModule(self, layers, levels, skip)
@@ -47,13 +50,11 @@ class _UNetModule(nn.Module):
         self.skips = nn.ModuleList()
         self.cells = nn.ModuleList()
         coarse = levels.channels[-1]
-        for fine in reversed(levels.channels[:-1]):
-            if choice.upsample == "transposed":
-                self.ups.append(layers.transposed(coarse, fine))
-            else:
-                self.ups.append(nn.Sequential(layers.projection(coarse, fine), Resize(2)))
-            self.skips.append(skip.build(layers, fine=fine, coarse=fine))
-            self.cells.append(choice.cell.build(layers, skip.out_channels(fine, fine), fine))
+        for fine, factor in zip(reversed(levels.channels[:-1]), reversed(factors(levels)), strict=True):
+            up, channels = upsampler(layers, choice.upsample, coarse=coarse, fine=fine, factor=factor)
+            self.ups.append(up)
+            self.skips.append(skip.build(layers, fine=fine, coarse=channels))
+            self.cells.append(choice.cell.build(layers, skip.out_channels(fine, channels), fine))
             coarse = fine
 
     def forward(self, features: Features) -> list[Tensor]:
