@@ -12,6 +12,7 @@ from orchestrator.engine.sampler import Sampler
 from orchestrator.engine.screening import Screening
 from orchestrator.engine.settings import EngineSettings, Scheduler
 from orchestrator.job import Job, JobError
+from orchestrator.loss_gate import make_loss_gate
 from orchestrator.places import absolute, search_folder
 from orchestrator.plugins import PluginError, load_plugin, plugin_digests
 from orchestrator.slots import Node, ResourceError, Slots, divide
@@ -30,11 +31,13 @@ from workers.contract import DataView
 from workers.data.dataset import Dataset, open_dataset
 from workers.errors import WorkerError
 from workers.evaluate import class_names
+from workers.measure import measure_names, measured_metrics
 from workers.metrics import metric_names
 
 T = TypeVar("T")
 
 DEFAULT_SAMPLER = "tpe"  # what ``auto`` stands for: presets first, then TPE
+FIRST_METRICS = ("dice", "miou", "accuracy", "iou")  # what results of every version hold
 PROTOCOL = 1  # raised when the evaluator, splits or training code change what a result means
 
 
@@ -64,9 +67,16 @@ class Plan:
         return search_folder(self.job.storage, self.job.name)
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """What legs measure beside the confusion matrix: what gives the objectives."""
+        return measure_names(objective.name for objective in self.settings.objectives if objective.is_learned)
+
+    @property
     def protocol(self) -> dict[str, object]:
-        """What a result depends on besides candidate, data and seed."""
-        return {
+        """What a result depends on besides candidate, data and seed; metrics only where not every result has them."""
+        learned = {objective.name for objective in self.settings.objectives if objective.is_learned}
+        further = sorted(name for name in learned if name.partition("/")[0] not in FIRST_METRICS)
+        return ({"metrics": further} if further else {}) | {
             "version": PROTOCOL,
             "view": self.view.view,
             "size": list(self.view.size),
@@ -154,6 +164,7 @@ class _Planner:
                 view.size,
                 batch=view.batch if "memory_bytes" in job.constraints else None,
             ),
+            loss_gate=make_loss_gate(dataset.num_classes),
             screening=make_screening(job, dataset.num_channels, dataset.num_classes, view.size),
         )
 
@@ -215,11 +226,18 @@ class _Planner:
             self._problem(("search", "screening", "score"), message)
 
     def _objective(self, dataset: Dataset) -> None:
-        known = metric_names(class_names(dataset))
+        names = class_names(dataset)
+        better = dict.fromkeys(metric_names(names), "more") | measured_metrics(names)
+        wrong = {"more": "minimize", "less": "maximize"}
+        known = list(better)
         for direction, metrics in self.job.objectives.items():
             for index, metric in enumerate(metrics):
                 if metric not in (*known, *COSTS):
                     message = unknown_name("objective", metric, [*known, *COSTS])
+                    self._problem(("objectives", direction, index), message)
+                elif metric in better and wrong[better[metric]] == direction:
+                    other = "maximize" if direction == "minimize" else "minimize"
+                    message = f"{better[metric]} of {metric!r} is better; name it under {other}."
                     self._problem(("objectives", direction, index), message)
 
     def _slots(self) -> Slots | None:

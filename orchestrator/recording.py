@@ -137,6 +137,7 @@ def _train(plan: Plan, wanted: Wanted) -> Training:
             storage=folder,
             threads=1,
             plugins=tuple(plan.job.plugins),
+            measures=plan.measures,
         )
         begun = process_time()
         try:

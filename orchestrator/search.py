@@ -205,6 +205,7 @@ def leg_of(order: LegOrder, plan: Plan) -> Leg:
         per_card=plan.slots.per_card,
         loader_workers=plan.slots.loader_workers if loaders == "auto" else loaders,
         plugins=tuple(plan.job.plugins),
+        measures=plan.measures,
     )
 
 

@@ -25,10 +25,16 @@ from workers.contract import JSON
 from workers.evaluate import Evaluation, evaluate, prepared_cases
 from workers.export import Trained, export
 from workers.export_store import is_exported, making_export
+from workers.measure import measures
 from workers.metrics import bootstrap_dice, dice_per_class, foreground
 from workers.network_file import build_network, describe_network
 from workers.seeding import derive_seed, generator
 
+FINAL_MEASURES = (
+    "boundary",
+    "calibration",
+    "surface",
+)  # of the final table, beside those that the job asks for
 PROBE_EPOCHS = 2  # of a training on several slots: the second one tells what an epoch costs there
 
 
@@ -254,7 +260,12 @@ def score(session: Session, row: Row, split: str) -> Evaluation:
     network = build_network(description, trained_weights(tensors))
     pairs = prepared_cases(plan.dataset, split, description.fitted)
     return evaluate(
-        network, pairs, plan.view, names=description.class_names, ignore_index=description.ignore_index
+        network,
+        pairs,
+        plan.view,
+        names=description.class_names,
+        ignore_index=description.ignore_index,
+        measures=measures((*FINAL_MEASURES, *plan.measures)),
     )
 
 
@@ -278,6 +289,7 @@ def _entry(session: Session, scored: Scored) -> JSON:
         "epochs": row.epoch,
         "validation": row.value,
         "test": rows,
+        "metrics": scored.test.metrics,
         "cases": len(scored.test.ids),
     }
 

@@ -51,6 +51,7 @@ class Leg:
         loader_workers: Processes that prepare batches; results do not depend on it.
         micro_batches: Parts into which each batch is cut so that it needs less memory; their gradients are summed.
         plugins: Modules to import first, for a user's own entries.
+        measures: What is measured beside the confusion matrix (``workers/measure.py``).
     """
 
     search: str
@@ -71,6 +72,7 @@ class Leg:
     loader_workers: int = 0
     micro_batches: int = 1
     plugins: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ class EpochResult:
     Attributes:
         epoch: Epochs done, 1-based.
         loss: Mean training loss of the epoch.
-        metrics: Scores of the evaluated split by name: ``dice``, ``miou``, ``dice/<class>``, ... fractions in [0, 1];
-            a metric that is not defined (0/0) is absent.
+        metrics: Scores of the evaluated split by name: ``dice``, ``miou``, ``dice/<class>``, ... fractions in [0, 1],
+            distances in mm; a metric that is not defined (0/0) is absent.
         seconds: Wall time of the epoch, evaluation and checkpoint included.
         train_seconds: Wall time of the training steps alone.
         at: Unix time at which the worker finished the epoch; stamped once, here.

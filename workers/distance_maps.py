@@ -18,6 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from search_spaces.scores import Need
+from workers.components import components
 
 Map = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.integer[Any]]
@@ -94,7 +95,7 @@ def neighbour_distances(labels: Labels, *, ignore_index: int, spacing: tuple[flo
     Source: Ronneberger et al. 2015, "U-Net", Eq. 2 (d1 + d2), arXiv:1505.04597.
     Deviations: objects are found in the labels, as these hold classes only: cells that touch are one object.
     """
-    numbers, count = objects(labels, ignore_index=ignore_index)
+    numbers, count = components(labels, without=(0, ignore_index))
     if count < 2:
         return np.full(labels.shape, np.inf, np.float32)
     where = _nearest(numbers == 0, spacing)
@@ -105,17 +106,6 @@ def neighbour_distances(labels: Labels, *, ignore_index: int, spacing: tuple[flo
             group = (numbers > 0) & (((numbers - 1) >> bit & 1) == value)
             np.minimum(second, _to_nearest(~group, spacing), out=second, where=nearest >> bit & 1 != value)
     return _lengths(where, spacing) + second
-
-
-def objects(labels: Labels, *, ignore_index: int) -> tuple[npt.NDArray[np.int32], int]:
-    """Numbers from 1 of what hangs together by faces within one class other than 0, and how many there are."""
-    numbers, count = np.zeros(labels.shape, np.int32), 0
-    for k in np.unique(labels):
-        if k not in (0, ignore_index):
-            found, more = ndimage.label(labels == k)
-            numbers[found > 0] = found[found > 0] + count
-            count += more
-    return numbers, count
 
 
 def prediction_maps(spacing: Sequence[float]) -> Callable[[Tensor], Tensor]:

@@ -15,6 +15,7 @@ from workers.contract import EpochResult, Leg, LegResult, Status
 from workers.data.dataset import Case, Dataset, open_dataset
 from workers.errors import CheckpointError, DivergedError
 from workers.evaluate import class_names, evaluate, prepared_cases
+from workers.measure import measures
 from workers.picture import save_picture
 from workers.preprocessing import Prepared, fit
 from workers.trainer import Trainer, build_trainer
@@ -123,6 +124,7 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
         windows,
         names=class_names(work.dataset),
         ignore_index=work.dataset.manifest.ignore_index,
+        measures=measures(leg.measures),
     )
     checkpoint = save_checkpoint(
         leg.storage,

@@ -172,6 +172,29 @@ def prepare(fitted: Fitted, case: Case) -> Prepared:
     return Prepared(case.id, image, prepared_labels, undo, spacing)
 
 
+def restore_probabilities(undo: Undo, scores: FloatArray) -> FloatArray:
+    """Softmax in the voxels of the file from logits in the network's geometry; what the crop cut off is surely class 0.
+
+    Logits are resampled as in ``restore``, so that the most probable class is its label.
+
+    Shape:
+        scores (K, *prepared); returns (K, *stored).
+    """
+    cropped_shape = tuple(part.stop - part.start for part in undo.box)
+    logits = _resize(scores, cropped_shape, order=1)
+    found = np.exp(logits - logits.max(axis=0))
+    found /= found.sum(axis=0)
+    if cropped_shape != undo.turned_shape:
+        whole = np.zeros((len(found), *undo.turned_shape), np.float32)
+        whole[0] = 1
+        whole[(slice(None), *undo.box)] = found
+        found = whole
+    if undo.orientation is not None:
+        back = nib.orientations.ornt_transform(_identity(len(undo.stored_shape)), undo.orientation)
+        found = np.stack([nib.orientations.apply_orientation(probability, back) for probability in found])
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
 def restore(undo: Undo, scores: FloatArray) -> LabelArray:
     """Labels in the voxels of the file from class scores in the network's geometry.
 

@@ -244,6 +244,7 @@ def print_comparison(result: dict[str, Any]) -> None:
     cases = result["winner"]["cases"]
     title = f"Dice on {result['split']} ({cases} patients), with 95 % intervals over patients"
     print_table(title, ("", "network", "parameters", "epochs", *labels), rows)
+    print_metrics(dict(entries), result["split"])
     cost = f"search {result['search_worker_seconds']:.0f} + retraining {result['retrain_worker_seconds']:.0f}"
     if "preset" in result:
         cost += f" worker-seconds; the preset alone: {result['baseline_worker_seconds']:.0f}"
@@ -252,6 +253,15 @@ def print_comparison(result: dict[str, Any]) -> None:
         console().print(
             verdict(result["difference"], result["preset"]["name"]), highlight=False, soft_wrap=True
         )
+
+
+def print_metrics(entries: dict[str, dict[str, Any]], split: str) -> None:
+    """Every metric of the set, without its classes; a search of an older version recorded none."""
+    found = {kind: entry.get("metrics", {}) for kind, entry in entries.items()}
+    names = sorted({name for metrics in found.values() for name in metrics if "/" not in name})
+    if names:
+        rows = [(name, *(metrics.get(name) for metrics in found.values())) for name in names]
+        print_table(f"Metrics on {split}; distances in mm, of images in pixels", ("", *found), rows)
 
 
 def verdict(difference: dict[str, float], preset: str) -> str:

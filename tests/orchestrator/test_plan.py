@@ -40,6 +40,47 @@ def test_without_a_screening_nothing_is_scored(dataset: Path) -> None:
     assert plan_of(dataset, "null").settings.screening is None
 
 
+def with_objectives(dataset: Path, objectives: str) -> Plan:
+    path = dataset.parent / "objectives.yaml"
+    path.write_text(JOB.format(dataset=dataset, screening="null") + f"objectives: {objectives}\n")
+    return make_plan(*load_job_document(path))
+
+
+def test_what_is_searched_for_is_measured_and_nothing_else(dataset: Path) -> None:
+    default = with_objectives(dataset, "{maximize: [dice, miou, iou/background]}")
+    assert default.measures == () and "metrics" not in default.protocol  # as results of every version
+    counted = with_objectives(dataset, "{maximize: [recall], minimize: [parameters]}")
+    assert counted.measures == () and counted.protocol["metrics"] == ["recall"]
+    far = with_objectives(dataset, "{maximize: [case_boundary_f1], minimize: [hd95, ece/background]}")
+    assert far.measures == ("boundary", "calibration", "surface")
+    assert far.protocol["metrics"] == ["case_boundary_f1", "ece/background", "hd95"]
+    assert {**far.protocol, "metrics": None} == {**default.protocol, "metrics": None}
+
+
+@pytest.mark.parametrize(
+    ("objectives", "expected"),
+    [
+        (
+            "{maximize: [hd95]}",
+            ":5:25: objectives.maximize[0]: less of 'hd95' is better; name it under minimize.",
+        ),
+        (
+            "{minimize: [boundary_f1]}",
+            ":5:25: objectives.minimize[0]: more of 'boundary_f1' is better; name it under maximize.",
+        ),
+        ("{minimize: [dice]}", "more of 'dice' is better; name it under maximize."),
+        ("{minimize: [hd59]}", "unknown objective 'hd59'; did you mean 'hd95'?"),
+    ],
+)
+def test_an_objective_that_cannot_be_meant_is_named_with_its_place(
+    dataset: Path, objectives: str, expected: str
+) -> None:
+    with pytest.raises(JobError) as caught:
+        with_objectives(dataset, objectives)
+    [line] = caught.value.lines()
+    assert expected in line
+
+
 def test_an_unknown_score_is_named_with_the_nearest_and_its_place(dataset: Path) -> None:
     with pytest.raises(JobError) as caught:
         plan_of(dataset, "{score: synflo}")

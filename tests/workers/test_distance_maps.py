@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from workers.components import components
 from workers.distance_maps import (
     _of_masks,
     label_maps,
     neighbour_distances,
-    objects,
     prediction_maps,
     signed_distances,
 )
@@ -71,7 +71,7 @@ def test_neighbour_distances_against_all_pairs(
 ) -> None:
     labels = drawn(shape, classes)
     labels[np.random.default_rng(1).random(shape) < 0.6] = 0  # leaves several objects
-    numbers, count = objects(labels, ignore_index=255)
+    numbers, count = components(labels, without=(0, 255))
     assert count >= 4
     each = np.stack([slow_distance(numbers == number, spacing) for number in range(1, count + 1)])
     found = neighbour_distances(labels, ignore_index=255, spacing=spacing)
@@ -80,7 +80,7 @@ def test_neighbour_distances_against_all_pairs(
 
 
 def test_touching_objects_of_two_classes_are_two() -> None:
-    numbers, count = objects(ROW, ignore_index=255)
+    numbers, count = components(ROW, without=(0, 255))
     assert count == 2
     found = neighbour_distances(ROW, ignore_index=255, spacing=(1.0, 1.0))
     np.testing.assert_array_equal(found[0], [2 + 5, 1 + 4, 3, 2, 1, 1, 1 + 2, 2 + 3])

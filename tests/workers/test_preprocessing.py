@@ -113,6 +113,8 @@ def test_median_spacing_there_and_back(axes: tuple[int, ...], flips: tuple[int, 
     prepared = prepare(fitted_median(), case)
     expected = {axes[0]: 8, axes[1]: 28, axes[2]: 16}  # 12 * 1 / 1.5, 14 * 2 / 1, 16 * 1.5 / 1.5
     assert prepared.image.shape[1:] == tuple(expected[axis] for axis in range(3))
+    sizes = {axes[0]: 1.5, axes[1]: 1.0, axes[2]: 1.5}
+    assert prepared.spacing == tuple(sizes[axis] for axis in range(3))
     assert prepared.labels is not None
     back = restore(prepared.undo, one_hot(prepared.labels, 3))
     assert back.shape == labels.shape

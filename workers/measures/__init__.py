@@ -1,0 +1,1 @@
+"""Measures, one family of metrics a file."""
