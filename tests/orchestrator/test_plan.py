@@ -62,11 +62,11 @@ def test_what_is_searched_for_is_measured_and_nothing_else(dataset: Path) -> Non
     [
         (
             "{maximize: [hd95]}",
-            ":5:25: objectives.maximize[0]: less of 'hd95' is better; name it under minimize.",
+            ":5:25: objectives.maximize.0: less of 'hd95' is better; name it under minimize.",
         ),
         (
             "{minimize: [boundary_f1]}",
-            ":5:25: objectives.minimize[0]: more of 'boundary_f1' is better; name it under maximize.",
+            ":5:25: objectives.minimize.0: more of 'boundary_f1' is better; name it under maximize.",
         ),
         ("{minimize: [dice]}", "more of 'dice' is better; name it under maximize."),
         ("{minimize: [hd59]}", "unknown objective 'hd59'; did you mean 'hd95'?"),
