@@ -1,11 +1,12 @@
 """A pyramid of one cell: the same operations at every stride, channels doubling as the size halves."""
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from torch import Tensor, nn
 
 from search_spaces.cell import Cell
+from search_spaces.downsampling import Downsample, downsampler
 from search_spaces.encoder import Encoder, Features, Levels
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers
@@ -23,7 +24,7 @@ class Cells(Encoder):
         widest: No stage has more channels than this.
         stages: Number of levels.
         stem: Stride of the first stage: 1, or 2 by a strided convolution before it.
-        downsample: How the size is halved between stages: ``max_pool``, or ``conv``, a strided 3-convolution.
+        downsample: How the size is halved between stages.
     """
 
     cell: Cell
@@ -31,7 +32,7 @@ class Cells(Encoder):
     widest: int
     stages: int
     stem: int = 1
-    downsample: Literal["max_pool", "conv"] = "max_pool"
+    downsample: Downsample = "max_pool"
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.widest < self.width or self.stages < 2 or self.stem not in (1, 2):
@@ -61,10 +62,8 @@ class _CellsModule(nn.Module):
             if stage == 0 and choice.stem == 2:
                 parts.append(layers.conv_block(before, channels, kernel=3, stride=2))
                 before = channels
-            elif stage > 0 and choice.downsample == "max_pool":
-                parts.append(layers.max_pool())
             elif stage > 0:
-                parts.append(layers.conv_block(before, before, kernel=3, stride=2))
+                parts.append(downsampler(layers, choice.downsample, before))
             parts.append(choice.cell.build(layers, before, channels))
             self.stages.append(nn.Sequential(*parts))
             before = channels
