@@ -14,7 +14,7 @@ from search_spaces.candidate import Candidate
 from search_spaces.network import Network as SegmentationNetwork
 from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
-from search_spaces.scores import LossExtras
+from search_spaces.scores import LossExtras, Need
 from workers.batches import Batch, TrainingSet, batches
 from workers.distance_maps import prediction_maps
 from workers.errors import DivergedError
@@ -24,7 +24,10 @@ from workers.seeding import derive_seed
 CLIP_NORM = 12.0  # nnU-Net's value; stops single steps, leaves normal ones alone
 MOMENTUM = 0.9
 CHECK_STEPS = 32
+NOISE = 0.1  # of the second prediction's image, relative to the deviation of grey values
 POLY_POWER = 0.9  # Chen et al. 2017, DeepLabV3, section 4
+GIVEN: frozenset[Need] = frozenset({"distance", "neighbours", "image", "prediction_distance", "second"})
+"""What training gives to losses."""
 
 
 @dataclass(slots=True)
@@ -112,6 +115,8 @@ class Trainer:
         bf16 = self.candidate.recipe.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
             outputs = self.model.training_logits(images)
+            if "second" in self.candidate.loss.needs:
+                extras = replace(extras, second=self._second(images))
         loss = self._loss(outputs[0][0], labels, extras) * share
         total = loss
         for logits, weight in outputs[1:]:
@@ -127,6 +132,13 @@ class Trainer:
             image=images if "image" in needs else None,
             distances=prediction_maps(spacing) if "prediction_distance" in needs else None,
         )
+
+    @torch.no_grad()
+    def _second(self, images: Tensor) -> Tensor:
+        """Logits of the images with noise and flipped along their last axis, flipped back; no gradient goes through them."""
+        noisy = images + NOISE * images.std() * torch.randn_like(images)
+        logits: Tensor = self.model(noisy.flip(-1)).flip(-1)
+        return logits
 
     def _loss(self, logits: Tensor, labels: Tensor, extras: LossExtras) -> Tensor:
         return self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index, extras=extras)

@@ -35,7 +35,7 @@ Kind = Literal[
 Source = Literal["preset", "evidence", "random", "sampler", "mutation", "repeat", "request"]
 Purpose = Literal["search", "retrain", "baseline"]
 Verdict = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
-Rejection = Literal["constraint", "duplicate", "unbuildable", "score"]
+Rejection = Literal["constraint", "duplicate", "unbuildable", "loss", "score"]
 Finish = Literal["trials", "wall", "worker_hours", "exhausted", "stop_requested"]
 Relation = Literal["identical", "transfer"]
 
@@ -219,8 +219,9 @@ def rejected(
         digest: Canonical digest of the candidate.
         trace: Its choices.
         source: Who proposed it.
-        reason: ``constraint``, ``duplicate`` of an earlier trial, ``unbuildable``, or a low zero-cost ``score``.
-        limit: Name of the constraint or of the score.
+        reason: ``constraint``, ``duplicate`` of an earlier trial, ``unbuildable``, a ``loss`` that cannot train a network, or a
+            low zero-cost ``score``.
+        limit: Name of the constraint, of the score, or of the property that the loss lacks.
         value: The candidate's number; None of a score is minus infinity.
         allowed: The job's limit, or the lowest score that would have passed.
         message: One line for the user.

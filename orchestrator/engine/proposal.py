@@ -79,6 +79,8 @@ def exhaustion(settings: EngineSettings, state: State) -> str:
         parts.append(f"{duplicates} proposals were tried before")
     if unbuildable := state.rejections["unbuildable"]:
         parts.append(f"{unbuildable} cannot be built")
+    if losses := state.rejections["loss"]:
+        parts.append(f"{losses} have a loss that cannot train a network")
     if low := state.rejections["score"]:
         parts.append(f"search.screening turned down {low} for their score")
     return "; ".join(parts)
@@ -146,6 +148,8 @@ def _judge(
         if value > allowed:
             message = f"{limit} {value:,.12g} is above the job's limit of {allowed:,.12g}"
             return turn_down("constraint", message, limit=limit, value=value, allowed=allowed)
+    if (fault := settings.loss_gate(candidate.loss)) is not None:
+        return turn_down("loss", f"its loss cannot train a network: {fault.message}", limit=fault.lacks)
     numbers = dict(profile)
     screening = settings.screening
     if screening is not None and source not in UNSCREENED:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:  # readers of a journal need no torch
     from orchestrator.engine.sampler import Sampler
     from orchestrator.engine.screening import Screening
     from search_spaces.candidate import Candidate
+    from search_spaces.loss import Loss
+    from search_spaces.loss_battery import Fault
     from search_spaces.space import Space
 
 Kind = Literal["none", "halving", "asha", "asha-stopping", "hyperband", "pasha", "median", "curve"]
@@ -20,10 +22,17 @@ ONE_OBJECTIVE: frozenset[Kind] = frozenset({"pasha", "median", "curve"})
 Gate: TypeAlias = "Callable[[Candidate], Mapping[str, float] | str]"
 """Numbers of a candidate known before training (``parameters``, ...), or the reason why it cannot be built."""
 
+LossGate: TypeAlias = "Callable[[Loss], Fault | None]"
+"""Why a loss cannot train a network, or None."""
+
 
 def no_gate(_candidate: "Candidate") -> Mapping[str, float]:
     """Lets every candidate pass and knows no numbers."""
     return {}
+
+
+def no_loss_gate(_loss: "Loss") -> None:
+    """Lets every loss pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class EngineSettings:
         constraints: Upper limits on the gate's numbers, by name.
         presets: First candidates, by name; all lie in the space.
         gate: Measures a candidate before any worker is used.
+        loss_gate: Finds losses that cannot train a network, before any worker is used.
         screening: Which proposals are turned down for their zero-cost score; None is none.
         repeats: Of how many of the best candidates a second seed is trained when no new trial can begin; they count in
             no budget of trials.
@@ -92,6 +102,7 @@ class EngineSettings:
     constraints: Mapping[str, float] = field(default_factory=dict)
     presets: "tuple[tuple[str, Candidate], ...]" = ()
     gate: Gate = no_gate
+    loss_gate: LossGate = no_loss_gate
     screening: "Screening | None" = None
     repeats: int = 0
     reuse: bool = False

@@ -9,10 +9,12 @@ import pytest
 
 from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.proposal import exhaustion
 from orchestrator.engine.settings import Scheduler
 from orchestrator.executors.simulated import Recording
 from search_spaces.candidate import Candidate, digest
 from search_spaces.errors import SpaceError
+from search_spaces.loss_battery import Fault
 from search_spaces.space import sample
 from workers.contract import EpochResult, LegResult
 
@@ -321,3 +323,17 @@ def test_late_bloomers_are_found(toys: SimpleNamespace) -> None:
     driver.run()
     best = leaderboard(driver.engine.state)[0]
     assert driver.engine.state.trials[best.trial].values[1] == 0.0
+
+
+def test_a_loss_that_cannot_train_a_network_is_turned_down_with_the_property_it_lacks(
+    toys: SimpleNamespace,
+) -> None:
+    fault = Fault("recovers", "60 steps find nothing")
+    driver = toys.Driver(toys.settings(loss_gate=lambda loss: fault))
+    assert driver.run() == "exhausted"
+    state = driver.engine.state
+    assert not state.trials and state.rejections["loss"] > 0
+    body = next(event.body for event in driver.log.events if event.kind == "rejected")
+    assert (body["reason"], body["limit"]) == ("loss", "recovers")
+    assert body["message"] == "its loss cannot train a network: 60 steps find nothing"
+    assert "have a loss that cannot train a network" in exhaustion(driver.engine.settings, state)

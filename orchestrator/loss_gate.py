@@ -1,0 +1,20 @@
+"""Losses that cannot train a network are turned down before a worker is used."""
+
+from orchestrator.engine.settings import LossGate
+from search_spaces.candidate import canonical
+from search_spaces.loss import Loss
+from search_spaces.loss_battery import Fault, fault_of
+from workers.trainer import GIVEN
+
+
+def make_loss_gate(num_classes: int) -> LossGate:
+    """Why a loss cannot train a network of so many classes, or None; each loss is looked at once in a process."""
+
+    def gate(loss: Loss) -> Fault | None:
+        if lacking := sorted(loss.needs - GIVEN):
+            return Fault(
+                "needs", f"a term needs {', '.join(lacking)}, which training does not give; leave it out"
+            )
+        return fault_of(canonical(loss), num_classes=num_classes)
+
+    return gate
