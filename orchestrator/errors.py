@@ -13,6 +13,14 @@ class UnknownSearchError(JournalError, ValueError):
     """No search of this name stands in the journal."""
 
 
+class SubjectError(OrchestratorError, ValueError):
+    """What a user points at is no network."""
+
+
+class UnknownTrialError(JournalError, ValueError):
+    """A search has no trial of this number."""
+
+
 class SearchExistsError(JournalError, ValueError):
     """The name of a new search is taken."""
 

@@ -11,7 +11,7 @@ from orchestrator.engine.events import Event, Purpose, epochs_told
 from orchestrator.engine.leaderboard import Row, knee_point, leaderboard, pareto_front
 from orchestrator.engine.objective import objectives_of
 from orchestrator.engine.state import State
-from orchestrator.errors import ExtensionError
+from orchestrator.errors import ExtensionError, UnknownTrialError
 from orchestrator.job import duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import DEFAULT_STORAGE, journal_url
@@ -141,6 +141,20 @@ def best_network(result: JSON) -> JSON:
     """What a final comparison hands over: trial, name and export; in results of older versions the winner."""
     found: JSON = result.get("best") or result["winner"]
     return found
+
+
+def candidate_of(name: str, trial: int, *, storage: str = DEFAULT_STORAGE) -> JSON:
+    """What the journal knows of a trial: its candidate, name and digest.
+
+    Raises:
+        UnknownSearchError: No such search in the journal.
+        UnknownTrialError: The search has no such trial.
+    """
+    asked = [event.body for event in Journal(journal_url(storage)).read(name) if event.kind == "asked"]
+    for body in asked:
+        if body["trial"] == trial:
+            return {key: body[key] for key in ("name", "digest", "candidate")}
+    raise UnknownTrialError(f"{name} has no trial {trial}; there are {len(asked)}, from 0.")
 
 
 def epoch_bodies(written: Iterable[Event]) -> dict[int, list[JSON]]:

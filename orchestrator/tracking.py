@@ -20,8 +20,9 @@ from orchestrator.engine.events import Event, epochs_told
 from orchestrator.engine.objective import objectives_of
 from orchestrator.journal import Cursor, Journal
 from orchestrator.places import JOURNAL_VARIABLE, TRACKING_VARIABLE, search_folder
+from orchestrator.reading import RESULT, best_network
 from workers.contract import JSON
-from workers.picture import picture_key
+from workers.picture import DRAWING, picture_key
 from workers.store import open_store
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -162,6 +163,9 @@ class Publisher:
 
     def _on_noted(self, event: Event, state: Published) -> None:
         self.client.log_dict(state.parent, event.body["data"], f"{event.body['kind']}.json")
+        if event.body["kind"] == RESULT:
+            best = best_network(event.body["data"])
+            self._artifact(state.runs[best["trial"]], str(best["export"]), DRAWING)
 
     def _on_finished(self, event: Event, state: Published) -> None:
         self.client.set_tag(state.parent, "segsearch.finished", event.body["reason"])
@@ -174,19 +178,20 @@ class Publisher:
     def _close(self, event: Event, state: Published) -> None:
         body = event.body
         run = state.runs[body["trial"]]
-        self._picture(run, body["trial"], state)
+        self._artifact(run, state.storage, picture_key(body["trial"]), name="predictions.png")
         self.client.set_tag(run, "segsearch.verdict", body["verdict"])
         if body["message"]:
             self.client.set_tag(run, "mlflow.note.content", body["message"][:5000])
         self.client.set_terminated(run, STATUS.get(body["verdict"], "FAILED"), int(event.at * 1000))
 
-    def _picture(self, run: str, trial: int, state: Published) -> None:
-        store = open_store(state.storage)
-        if not store.exists(picture_key(trial)):
+    def _artifact(self, run: str, place: str, key: str, *, name: str = "") -> None:
+        """Log a file of a storage, where it is there."""
+        store = open_store(place)
+        if not store.exists(key):
             return
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "predictions.png"
-            path.write_bytes(store.get(picture_key(trial)))
+            path = Path(folder) / (name or key)
+            path.write_bytes(store.get(key))
             self.client.log_artifact(run, str(path))
 
     def _run(self, state: Published, trial: str, name: str, at: float) -> str:

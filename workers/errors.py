@@ -39,5 +39,9 @@ class ExportError(WorkerError):
     """An export is incomplete, altered, or does not give what its proof says."""
 
 
+class DrawingError(WorkerError, ValueError):
+    """A drawing of a kind that there is not."""
+
+
 class DivergedError(WorkerError):
     """A loss that is not finite; the border of a trial turns it into a result."""

@@ -38,12 +38,12 @@ from workers.network_file import (
     load_torch,
     save_onnx,
 )
+from workers.picture import DRAWING
 from workers.preprocessing import Prepared, prepare
 from workers.source import first_five
 
 PROOF = "proof.json"
 CARD = "model_card.md"
-DRAWING = "network.svg"
 SEALED = (WEIGHTS, DESCRIPTION, ONNX, CARD, DRAWING)
 
 OUTPUT_TOLERANCE = 1e-3  # of the largest logit; fp32 sums in another order differ by about 1e-5 of it

@@ -37,6 +37,8 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
                 f"{' x '.join(map(str, description.view.size))} ({description.view.view})."
             ),
             "",
+            "![the network](network.svg)",
+            "",
             "| fact | value |",
             "|---|---|",
             *rows,
@@ -69,6 +71,19 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
             "```",
             "",
         ]
+    )
+
+
+def draw_network(description: Description) -> bytes:
+    """The network as SVG, for the card."""
+    from workers.drawing import draw  # matplotlib takes a moment to import, and most commands draw nothing
+
+    return draw(
+        description.candidate,
+        in_channels=len(description.channels),
+        num_classes=len(description.class_names),
+        input_size=description.view.size,
+        title=digest(description.candidate)[:12],
     )
 
 

@@ -17,6 +17,7 @@ from workers.store import open_store
 COLUMNS = 4
 TILE_PX = 192
 OPACITY = 0.45
+DRAWING = "network.svg"  # of an export: its network, drawn
 
 Colours = npt.NDArray[np.uint8]
 

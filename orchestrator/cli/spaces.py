@@ -1,12 +1,16 @@
 """``segsearch space`` and ``segsearch preset``: what can be searched, and the systems that are points of it."""
 
+import math
 import random
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from orchestrator.cli.options import AsJson
+from orchestrator.cli.options import AsJson, Storage
 from orchestrator.cli.output import print_json, print_table
+from orchestrator.places import DEFAULT_STORAGE
 
 space_app = typer.Typer(help="Search spaces.", no_args_is_help=True)
 preset_app = typer.Typer(help="Surveyed systems as candidates.", no_args_is_help=True)
@@ -78,9 +82,55 @@ def sample_space(
     print_json([{"digest": digest(candidate), "candidate": to_json(candidate)} for candidate in candidates])
 
 
+@space_app.command("picture")
+def draw_candidate(
+    what: Annotated[str, typer.Argument(help="A preset, a file with a candidate as JSON, or SEARCH:TRIAL.")],
+    against: Annotated[
+        str | None,
+        typer.Argument(help="Another one: both are drawn, what differs is marked.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to write: .svg or .png.")] = Path("network.svg"),
+    size: Annotated[str, typer.Option(help="Image size for the shapes: 256x256, or 64x64x64.")] = "256x256",
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="Of an image; a preset's own or 1.", show_default=False)
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Background included; a preset's own or 3.", show_default=False)
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """A drawing of a network, or of the difference of two: stages, shapes, skips, context, cells.
+
+    Example: segsearch space picture small_unet small_deeplabv3plus --out difference.svg
+    """
+    from orchestrator.subject import read_size, subject
+    from workers.drawing import draw, format_of
+
+    file_format = format_of(out)
+    first = subject(what, storage=storage)
+    second = subject(against, storage=storage) if against else None
+    picture = draw(
+        first.candidate,
+        in_channels=channels or first.channels,
+        num_classes=classes or first.classes,
+        input_size=read_size(size),
+        title=first.title if second is None else f"{first.title} and {second.title}",
+        against=second.candidate if second else None,
+        file_format=file_format,
+    )
+    out.write_bytes(picture)
+    if as_json:
+        print_json({"picture": str(out), "bytes": len(picture)})
+    else:
+        print(f"drawn: {out}")
+
+
 @preset_app.command("list")
 def list_presets(as_json: AsJson = False) -> None:
-    """All presets with their parameters for one channel and three classes.
+    """All presets: parameters as published, for the channels and classes they were, and multiply-accumulates at 512².
+
+    Networks of three dimensions are counted at 64³.
 
     Example: segsearch preset list
     """
@@ -90,13 +140,19 @@ def list_presets(as_json: AsJson = False) -> None:
     rows = []
     for name in preset_names():
         preset = load_preset(name)
-        numbers = profile(preset.candidate().architecture, in_channels=1, num_classes=3, input_size=(64, 64))
-        rows.append((name, preset.title, numbers.parameters, numbers.macs, preset.paper))
+        size = (512, 512) if preset.ndim == 2 else (64, 64, 64)
+        numbers = profile(preset.candidate().architecture, *preset.channels, size)
+        year = next(iter(re.findall(r"\b(?:19|20)\d\d\b", preset.paper)), "")
+        dims = f"{preset.ndim}D"
+        rows.append((name, preset.title, year, numbers.parameters, numbers.macs, dims, preset.paper))
     if as_json:
-        keys = ("name", "title", "parameters", "macs_64", "paper")
+        keys = ("name", "title", "year", "parameters", "macs", "dimensions", "paper")
         print_json([dict(zip(keys, row, strict=True)) for row in rows])
     else:
-        print_table("presets", ("name", "title", "parameters", "MACs at 64²", "paper"), rows)
+        shown = [(*row[:3], f"{row[3]:,}", f"{row[4] / 1e9:.4g} G", *row[5:]) for row in rows]
+        print_table(
+            "presets", ("name", "title", "year", "parameters", "MACs", "as published", "paper"), shown
+        )
 
 
 @preset_app.command("show")
@@ -106,16 +162,35 @@ def show_preset(name: Annotated[str, typer.Argument(help="Name of a preset.")]) 
     Example: segsearch preset show small_unet
     """
     from search_spaces.candidate import digest, to_json
+    from search_spaces.memory import training_bytes
     from search_spaces.preset import load_preset
+    from search_spaces.profile import profile
 
     preset = load_preset(name)
     candidate = preset.candidate()
+    size = (512, 512) if preset.ndim == 2 else (64, 64, 64)
+    numbers = profile(candidate.architecture, *preset.channels, size)
+    field = [None if math.isinf(pixels) else int(pixels) for pixels in numbers.receptive_field]
     print_json(
         {
             "name": name,
             "title": preset.title,
             "paper": preset.paper,
             "note": preset.note,
+            "channels": preset.channels[0],
+            "classes": preset.channels[1],
+            "size": size,
+            "parameters": numbers.parameters,
+            "macs": numbers.macs,
+            "output_stride": numbers.output_stride,
+            "receptive_field": field,  # null: the whole image
+            "training_bytes": training_bytes(
+                candidate.architecture,
+                in_channels=preset.channels[0],
+                num_classes=preset.channels[1],
+                input_size=size,
+                batch=1,
+            ),
             "digest": digest(candidate),
             "candidate": to_json(candidate),
         }

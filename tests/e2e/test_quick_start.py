@@ -102,6 +102,7 @@ def test_every_run_is_in_mlflow_with_its_curve_candidate_and_picture(finished: A
     artifacts = list((finished.folder / "runs" / "mlartifacts").rglob("*"))
     assert sum(path.name == "candidate.json" for path in artifacts) == len(told["trials"])
     assert sum(path.name == "predictions.png" for path in artifacts) == len(told["trials"])
+    assert sum(path.name == "network.svg" for path in artifacts) == 1  # of the network that is handed over
 
 
 def test_verify_and_predict_with_the_export(finished: Any, tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_verify_and_predict_with_the_export(finished: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "candidate.json", "model.onnx", "model_card.md", "proof.json"]
+    "name", ["model.safetensors", "candidate.json", "model.onnx", "model_card.md", "network.svg", "proof.json"]
 )
 def test_an_altered_export_is_refused(finished: Any, tmp_path: Path, name: str) -> None:
     from orchestrator.cli.main import run

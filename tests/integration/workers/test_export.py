@@ -15,6 +15,7 @@ from workers.data.dataset import open_dataset
 from workers.errors import DataError, ExportError
 from workers.export import CARD, PROOF, SEALED, check_seal, export, seal, verify
 from workers.network_file import DESCRIPTION, ONNX, WEIGHTS, load_description
+from workers.picture import DRAWING
 
 Exported = Any
 
@@ -26,7 +27,7 @@ def copy(volumes: Exported, tmp_path: Path) -> Path:
 
 def test_an_export_holds_its_network_and_its_proof(volumes: Exported) -> None:
     names = {path.name for path in volumes.folder.iterdir()}
-    assert names == {"model.safetensors", "candidate.json", "model.onnx", "model_card.md", "proof.json"}
+    assert names == {"model.safetensors", "candidate.json", "model.onnx", "model_card.md", "network.svg", "proof.json"}
     assert not list(volumes.folder.parent.glob(".export*"))
     proof = check_seal(volumes.folder)
     assert set(proof["files"]) == set(SEALED) == names - {PROOF}
@@ -59,7 +60,7 @@ def test_verify_proves_again(volumes: Exported, pictures: Exported, tmp_path: Pa
         verify(pictures.folder, raw=tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION, ONNX, CARD, PROOF])
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION, ONNX, CARD, DRAWING, PROOF])
 def test_each_altered_or_missing_file_is_refused(copy: Path, name: str) -> None:
     path = copy / name
     whole = path.read_bytes()
