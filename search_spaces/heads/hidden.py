@@ -18,22 +18,26 @@ from search_spaces.register import entry
 @entry("hidden")
 @dataclass(frozen=True, slots=True)
 class HiddenHead(Head):
-    """3-convolution, normalisation, activation, dropout, pointwise convolution with a bias.
+    """Convolution, normalisation, activation, dropout, pointwise convolution with a bias.
 
     Attributes:
         width: Channels of the hidden convolution.
         dropout: Share of its channels that is dropped in training.
+        kernel: Odd size of its kernel in pixels.
     """
 
     width: int
     dropout: float = 0.0
+    kernel: int = 3
 
     def __post_init__(self) -> None:
-        if self.width < 1 or not 0 <= self.dropout < 1:
-            raise SpaceError(f"head: {self!r} given; the width is at least 1 and dropout in [0, 1).")
+        if self.width < 1 or not 0 <= self.dropout < 1 or self.kernel < 1 or self.kernel % 2 == 0:
+            raise SpaceError(
+                f"head: {self!r} given; the width is at least 1, dropout in [0, 1) and the kernel odd."
+            )
 
     def build(self, layers: Layers, in_channels: int, num_classes: int, *, stride: int) -> nn.Module:
-        parts: list[nn.Module] = [layers.conv_block(in_channels, self.width, kernel=3)]
+        parts: list[nn.Module] = [layers.conv_block(in_channels, self.width, kernel=self.kernel)]
         if self.dropout:
             parts.append(layers.dropout(self.dropout))
         return nn.Sequential(*parts, layers.conv(self.width, num_classes, kernel=1, bias=True))

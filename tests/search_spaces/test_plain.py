@@ -70,8 +70,8 @@ def test_a_stage_of_pooling_alone_keeps_its_channels() -> None:
 def test_mean_pooling_halves_the_size() -> None:
     cells = replace(load_preset("small_unet").candidate().architecture.encoder, downsample="mean_pool")  # type: ignore[type-var]
     assert isinstance(cells, Cells) and not cells.pools_max()
-    features = cells.build(Layers(3), 1)(torch.ones(1, 1, 16, 16, 16))
-    assert [x.shape[2] for x in features.maps] == [8, 4, 2, 1]
+    features = cells.build(Layers(2), 1)(torch.ones(1, 1, 32, 32))
+    assert [x.shape[2] for x in features.maps] == [16, 8, 4, 2]
 
 
 def test_scores_are_summed_from_coarse_to_fine() -> None:
