@@ -170,17 +170,21 @@ class Layers:
                 return nn.Identity()
         assert_never(self.norm)
 
-    def activate(self, channels: int = 1) -> nn.Module:
-        """The chosen activation; where it is learned, one slope for each of ``channels``."""
+    def activate(self, channels: int = 1, *, inplace: bool = True) -> nn.Module:
+        """The chosen activation; where it is learned, one slope for each of ``channels``.
+
+        Args:
+            inplace: Whether what goes in may be overwritten; not where it is used a second time.
+        """
         match self.activation:
             case "relu":
-                return nn.ReLU(inplace=True)
+                return nn.ReLU(inplace=inplace)
             case "leaky_relu":
-                return nn.LeakyReLU(0.01, inplace=True)
+                return nn.LeakyReLU(0.01, inplace=inplace)
             case "silu":
-                return nn.SiLU(inplace=True)
+                return nn.SiLU(inplace=inplace)
             case "elu":
-                return nn.ELU(inplace=True)
+                return nn.ELU(inplace=inplace)
             case "prelu":
                 return nn.PReLU(channels)
             case "gelu":
