@@ -39,3 +39,10 @@ class Decoder(Entry, ABC):
         Shape:
             ``Features`` with maps (N, channels[i], *(S / strides[i])) -> list of maps as ``out_levels`` says.
         """
+
+
+def refuse_wider(kind: str, skip: Skip) -> str | None:
+    """Why a decoder of one width cannot take a skip that returns more channels than the upsampled features have."""
+    if skip.out_channels(8, 8) == 8:
+        return None
+    return f"{kind} keeps its channels, which skip {skip.kind!r} does not; choose sum or none."

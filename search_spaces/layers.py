@@ -1,6 +1,7 @@
 """Layers in two or three dimensions, with the norm and the activation that an architecture chose."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -77,28 +78,32 @@ class Layers:
         in_channels: int,
         out_channels: int,
         *,
-        kernel: int,
-        rate: int = 1,
+        kernel: int | tuple[int, ...],
+        rate: int | tuple[int, ...] = 1,
         stride: int = 1,
         groups: int = 1,
         bias: bool = False,
     ) -> nn.Module:
-        """A convolution that keeps the size at stride 1; ``kernel`` is odd."""
-        padding = rate * (kernel - 1) // 2
+        """A convolution that keeps the size at stride 1; ``kernel`` is odd, one for all dimensions or one for each."""
+        kernels, rates = self._each(kernel), self._each(rate)
+        padding = tuple(r * (k - 1) // 2 for k, r in zip(kernels, rates, strict=True))
         kind = _CONV[self.ndim]
-        if self.ndim == 2 and rate > 1 and groups == in_channels > 1:
+        if self.ndim == 2 and max(rates) > 1 and groups == in_channels > 1:
             kind = _DilatedDepthwise
         return kind(
             in_channels,
             out_channels,
-            kernel,
+            kernels,  # type: ignore[arg-type]  # as many as there are dimensions
             stride,
-            padding,
-            dilation=rate,
+            padding,  # type: ignore[arg-type]
+            dilation=rates,  # type: ignore[arg-type]
             groups=groups,
             bias=bias,
             padding_mode=self.padding,
         )
+
+    def _each(self, value: int | tuple[int, ...]) -> tuple[int, ...]:
+        return (value,) * self.ndim if isinstance(value, int) else value
 
     @property
     def bias(self) -> bool:
@@ -110,8 +115,8 @@ class Layers:
         in_channels: int,
         out_channels: int,
         *,
-        kernel: int,
-        rate: int = 1,
+        kernel: int | tuple[int, ...],
+        rate: int | tuple[int, ...] = 1,
         stride: int = 1,
         groups: int = 1,
     ) -> nn.Sequential:
@@ -190,6 +195,14 @@ class Layers:
             case "gelu":
                 return nn.GELU()
         assert_never(self.activation)
+
+
+class OwnStart(nn.Module, ABC):
+    """A module some of whose weights do not start as those of other convolutions."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Set them; called after all within it have started as usual."""
 
 
 class Resize(nn.Module):

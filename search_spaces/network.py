@@ -12,7 +12,7 @@ from search_spaces.architecture import Architecture, Auxiliary
 from search_spaces.codec import canonical
 from search_spaces.encoder import Features, Levels
 from search_spaces.errors import ShapeError
-from search_spaces.layers import Layers, resize
+from search_spaces.layers import Layers, OwnStart, resize
 
 
 def build_model(
@@ -21,7 +21,7 @@ def build_model(
     """Build the network of an architecture's canonical form.
 
     Convolutions start from He's normal distribution (arXiv:1502.01852, Eq. 10; fan-in), norms from one and
-    zero.
+    zero, and what is an ``OwnStart`` as it says.
 
     Args:
         in_channels: Channels of an image.
@@ -130,6 +130,9 @@ def pad_to_stride(x: Tensor, stride: int) -> Tensor:
 
 
 def _initialise(module: nn.Module) -> None:
+    if isinstance(module, OwnStart):
+        module.start()
+        return
     if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):  # linear
         taps = math.prod(module.kernel_size) / math.prod(module.stride)  # of the kernel that one output sees
         nn.init.normal_(module.weight, std=(module.in_channels // module.groups * taps) ** -0.5)

@@ -126,7 +126,8 @@ class _Follower(TorchFunctionMode):
             self.macs += y.numel() * args[1].shape[1]
         if name in _PRODUCTS:
             self.macs += y.numel() * x.shape[-1]
-            return self.whole if len(seen) > 1 else seen[0]
+            whole = len(seen) > 1 or x.dim() == len(self.size) + 2  # of two maps, or along a dimension of one
+            return self.whole if whole else seen[0]
         if name in _POOLS:
             kernel = _given(args, kwargs, 1, "kernel_size", dims)
             step = _given(args, kwargs, 2, "stride", dims, default=kernel)

@@ -42,6 +42,7 @@ REQUIRED: dict[str, object] = {
     "widest": 16,
     "stages": 3,
     "rates": [1, 2],
+    "deep": {"kind": "resnet", "width": 4},
 }  # values for fields without a default; an entry with another such field adds it here
 
 
