@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
 
 def gaussian_blur(maps: Tensor, *, sigma: float, spacing: tuple[float, ...]) -> Tensor:
     """Gaussian mean of maps (N, K, *S) with a deviation in the unit of the spacing; zero outside, cut at three deviations."""
@@ -21,14 +23,11 @@ def gaussian_blur(maps: Tensor, *, sigma: float, spacing: tuple[float, ...]) -> 
 
 def cross_mean(maps: Tensor) -> Tensor:
     """Mean of each pixel and its 2 n neighbours in n dimensions, of maps (N, K, *S); zero outside."""
-    space = tuple(range(2, maps.dim()))
-    total = maps
-    for axis in space:
-        size = maps.shape[axis]
-        pad = [0, 0] * (maps.dim() - 1 - axis)
-        before, after = maps.narrow(axis, 0, size - 1), maps.narrow(axis, 1, size - 1)
-        total = total + F.pad(before, [*pad, 1, 0]) + F.pad(after, [*pad, 0, 1])
-    return total / (2 * len(space) + 1)
+    ndim = maps.dim() - 2
+    kernel = maps.new_zeros([3] * ndim)
+    for axis in range(ndim):
+        kernel[(1,) * axis + (slice(None),) + (1,) * (ndim - 1 - axis)] = 1 / (2 * ndim + 1)
+    return CONVOLVE[ndim](maps.flatten(0, 1).unsqueeze(1), kernel[None, None], padding=1).view(maps.shape)
 
 
 def steepness(maps: Tensor, *, spacing: tuple[float, ...], least: float = 1e-6) -> Tensor:
@@ -43,19 +42,20 @@ def steepness(maps: Tensor, *, spacing: tuple[float, ...], least: float = 1e-6) 
     return (squares + least).sqrt() - math.sqrt(least)
 
 
-def ball_means(maps: Tensor, *, radii: tuple[float, ...], spacing: tuple[float, ...]) -> list[Tensor]:
-    """Means over a ball of each radius around every pixel, of maps (N, K, *S); zero outside. By Fourier transform."""
+def ball_means(maps: Tensor, *, radii: tuple[float, ...], spacing: tuple[float, ...]) -> Tensor:
+    """Means over a ball of each radius around every pixel, (R, N, K, *S) of maps (N, K, *S); zero outside.
+
+    By Fourier transform, which takes as long for a large ball as for a small one.
+    """
     size = tuple(maps.shape[2:])
-    reach = [math.floor(max(radii) / step) for step in spacing]
-    padded = tuple(n + r for n, r in zip(size, reach, strict=True))
-    dims = tuple(range(2, maps.dim()))
-    waves = torch.fft.rfftn(maps, s=padded, dim=dims)
-    found = []
-    for radius in radii:
-        kernel = _ball(radius, padded, spacing).to(maps.device)
-        means = torch.fft.irfftn(waves * kernel, s=padded, dim=dims)
-        found.append(means[(..., *[slice(0, n) for n in size])])
-    return found
+    padded = tuple(n + math.floor(max(radii) / step) for n, step in zip(size, spacing, strict=True))
+    dims = tuple(range(-len(size), 0))
+    balls = torch.stack([_ball(radius, padded, spacing) for radius in radii]).to(maps.device)
+    waves = torch.fft.rfftn(maps, s=padded, dim=dims) * balls[:, None, None]
+    means: Tensor = torch.fft.irfftn(waves, s=padded, dim=dims)
+    for axis, length in zip(dims, size, strict=True):
+        means = means.narrow(axis, 0, length)
+    return means
 
 
 @functools.lru_cache(maxsize=64)

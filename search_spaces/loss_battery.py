@@ -10,7 +10,7 @@ properties are judged on the weighted sum of the terms, at the start and at the 
     monotone    growing sets of missed or false pixels do not lower the value, but for one step in ten
     minimal     no wrong mask has a lower value than the truth
     strict      false pixels on an empty label and a missed full label cost something
-    recovers    60 steps of Adam on free logits find a large object, and one of two pixels
+    recovers    60 steps of Adam on free logits find a large object, and one of two pixels, and keep them for ten
 
 Source: after Liu et al. 2021, "Loss function discovery for object detection via convergence-simulation driven search",
     arXiv:2102.04700, and Li et al. 2022, "AutoLoss-Zero", section 3.3, arXiv:2103.14026.
@@ -47,6 +47,7 @@ CERTAIN = (8.0, 16.0, 32.0)  # at the first all but 1e-7 of the probability is a
 SETTLED = 0.05  # how far a value may still fall from there
 STEPS, RATE = 60, 0.3
 RECOVERED = 0.9  # Dice
+LOOK = 10  # steps; what is found at two looks in a row stays found
 DROPS = 0.1  # share of steps with a growing error that may lower the value; Hausdorff terms do in 5 %
 SLACK = 1e-5  # of float32 sums
 FAINT = 0.9  # the second prediction over the first
@@ -82,9 +83,9 @@ def fault_of(loss: Loss, *, num_classes: int) -> Fault | None:
 
 def _faults(loss: Loss, classes: int) -> Iterator[Fault]:
     scheduled = any(weighted.schedule != Constant() for weighted in loss.terms)
+    yield from _not_finite(loss, classes, 1.0)
+    yield from _not_bounded(loss, classes, 1.0)
     for fraction in (0.0, 1.0) if scheduled else (0.0,):
-        yield from _not_finite(loss, classes, fraction)
-        yield from _not_bounded(loss, classes, fraction)
         yield from _not_monotone(loss, classes, fraction)
         yield from _not_minimal(loss, classes, fraction)
         yield from _not_strict(loss, classes, fraction)
@@ -94,7 +95,7 @@ def _faults(loss: Loss, classes: int) -> Iterator[Fault]:
 def _not_finite(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
     small = _logits(_truths()["small"], classes, 1.0)
     for label in ("empty", "full", "ignored", "large"):
-        for scale in (0.0, 20.0, 1e4, -1e4):
+        for scale in (0.0, 1e4, -1e4):
             value, slope = _gradient(loss, scale * small, label, fraction)
             if not (math.isfinite(value) and bool(torch.isfinite(slope).all())):
                 message = f"its value or slope is not finite for an {label} label and logits of {scale:g}"
@@ -147,18 +148,27 @@ def _not_strict(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
 
 def _not_recovering(loss: Loss, classes: int) -> Iterator[Fault]:
     labels, extras = _case("both", classes)
-    logits = torch.zeros(len(labels), classes, SIDE, SIDE, requires_grad=True)
-    optimiser = torch.optim.Adam([logits], lr=RATE)
-    for _ in range(STEPS):
-        known = replace(extras, second=FAINT * logits.detach())
-        (logits.grad,) = torch.autograd.grad(loss(logits, labels, ignore_index=IGNORED, extras=known), logits)
-        optimiser.step()
-    found = logits.argmax(1) == 1
-    for name, mask, truth in zip(("large", "small"), found, labels == 1, strict=True):
-        dice = 2 * (mask & truth).sum().item() / max(1, (mask.sum() + truth.sum()).item())
-        if dice < RECOVERED:
-            message = f"{STEPS} steps of descent find the {name} object with a Dice of {dice:.2f} only"
-            yield Fault("recovers", message)
+    logits = torch.zeros(len(labels), classes, SIDE, SIDE)
+    first, second = (
+        torch.zeros_like(logits),
+        torch.zeros_like(logits),
+    )  # moments; torch's Adam takes a second to import
+    good_before = False
+    for step in range(1, STEPS + 1):
+        slope = _slope(loss, logits, labels, replace(extras, second=FAINT * logits))[1]
+        first.lerp_(slope, 0.1)
+        second.lerp_(slope.square(), 0.001)
+        scale = (second / (1 - 0.999**step)).sqrt() + 1e-8
+        logits -= RATE * first / (1 - 0.9**step) / scale
+        if step % LOOK == 0:
+            masks, truths = (logits.argmax(1) == 1).flatten(1), (labels == 1).flatten(1)
+            dice = 2 * (masks & truths).sum(1) / (masks.sum(1) + truths.sum(1))
+            good = bool((dice >= RECOVERED).all())
+            if good and good_before:
+                return
+            good_before = good
+    name, found = min(zip(("large", "small"), dice.tolist(), strict=True), key=lambda pair: pair[1])
+    yield Fault("recovers", f"{STEPS} steps of descent find the {name} object with a Dice of {found:.2f}")
 
 
 @functools.cache
@@ -230,8 +240,12 @@ def _value(loss: Loss, logits: Tensor, label: str, fraction: float) -> float:
 def _gradient(loss: Loss, logits: Tensor, label: str, fraction: float) -> tuple[float, Tensor]:
     labels, extras = _case(label, logits.shape[1])
     known = replace(extras, fraction=fraction, second=FAINT * logits)
+    return _slope(loss, logits, labels, known)
+
+
+def _slope(loss: Loss, logits: Tensor, labels: Tensor, extras: LossExtras) -> tuple[float, Tensor]:
     leaf = logits.clone().requires_grad_()
-    value = loss(leaf, labels, ignore_index=IGNORED, extras=known)
+    value = loss(leaf, labels, ignore_index=IGNORED, extras=extras)
     (slope,) = torch.autograd.grad(value, leaf)
     return value.item(), slope
 

@@ -1,12 +1,17 @@
 """Presets: surveyed systems as candidates, starting points of every search."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, TypeVar
 
-from search_spaces.candidate import Candidate
+from search_spaces.candidate import Candidate, digest
+from search_spaces.domain import Domain
 from search_spaces.errors import NotInSpaceError
+from search_spaces.loss_presets import loss_presets
 from search_spaces.register import Entry, kinds, lookup
-from search_spaces.space import Space, encode
+from search_spaces.space import Space, encode, trace_of
+
+T = TypeVar("T")
 
 
 class Preset(Entry, ABC):
@@ -50,13 +55,39 @@ def preset_names() -> tuple[str, ...]:
 
 
 def preset_candidates(space: Space) -> list[tuple[str, Candidate]]:
-    """Name and candidate of each preset that a space holds."""
+    """Name and candidate of each preset that a space holds; where it decides about the loss alone, of each named loss, too."""
     found = []
     for name in preset_names():
         candidate = load_preset(name).candidate()
-        try:
-            encode(space, candidate)
-        except NotInSpaceError:
-            continue
-        found.append((name, candidate))
+        if holds(space, candidate):
+            found.append((name, candidate))
+    if found and all(path.startswith("loss.") for path in encode(space, found[0][1])):
+        known = {digest(candidate) for _, candidate in found}
+        inside = [
+            (name, candidate) for name, candidate in _with_losses(found[0][1]) if holds(space, candidate)
+        ]
+        found += [(name, candidate) for name, candidate in inside if digest(candidate) not in known]
     return found
+
+
+def losses_inside(space: Space) -> dict[str, bool]:
+    """Whether a space holds each named loss, whatever the rest of the candidate is."""
+
+    def first(path: str, domain: Domain[T]) -> T:
+        return domain.first
+
+    base, _ = trace_of(space, first)
+    return {name: holds(space, candidate) for name, candidate in _with_losses(base)}
+
+
+def holds(space: Space, candidate: Candidate) -> bool:
+    """Whether a candidate is a point of a space."""
+    try:
+        encode(space, candidate)
+    except NotInSpaceError:
+        return False
+    return True
+
+
+def _with_losses(base: Candidate) -> list[tuple[str, Candidate]]:
+    return [(preset.name, replace(base, loss=preset.loss)) for preset in loss_presets()]

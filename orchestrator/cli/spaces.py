@@ -50,18 +50,23 @@ def describe_space(name: Name, as_json: AsJson = False) -> None:
     Example: segsearch space describe compact
     """
     from search_spaces.exploration import paths, size
+    from search_spaces.preset import losses_inside
     from search_spaces.space import load_space
 
     space = load_space(name)
     decisions = {path: " | ".join(map(str, domains)) for path, domains in paths(space).items()}
     if as_json:
-        print_json({"name": name, "size": size(space), "decisions": decisions})
+        print_json(
+            {"name": name, "size": size(space), "decisions": decisions, "losses": losses_inside(space)}
+        )
         return
     print_table(
         f"space {name}: {size(space):.3g} candidates, reals counted by their steps",
         ("path", "allowed"),
         list(decisions.items()),
     )
+    rows = [(loss, "inside" if inside else "outside") for loss, inside in losses_inside(space).items()]
+    print_table("named losses", ("loss", "the space"), rows)
 
 
 @space_app.command("sample")

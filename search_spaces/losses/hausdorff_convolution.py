@@ -1,6 +1,5 @@
 """Hausdorff loss by convolutions with balls."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -57,20 +56,15 @@ class HausdorffConvolution(LossTerm):
         probs = scores.probs[:, first:]
         truth = scores.truth[:, first:].to(probs.dtype)
         error = (truth - probs).square()
-        spacing = scores.spacing
-        means = zip(
-            self.radii,
-            ball_means(truth, radii=self.radii, spacing=spacing),
-            ball_means(probs, radii=self.radii, spacing=spacing),
-            strict=True,
-        )
-        total = torch.zeros_like(probs)
-        for radius, of_truth, of_probs in means:
-            alarm = probs * (_mostly(1 - of_truth) + _mostly(of_probs))
-            miss = truth * (_mostly(of_truth) + _mostly(1 - of_probs))
-            total = total + radius**self.alpha * (alarm + miss)
-        weights = math.fsum(radius**self.alpha for radius in self.radii)
-        return scores.mean((error * total).mean(1)) / weights
+        maps = torch.cat([truth, probs], dim=1)
+        of_truth, of_probs = ball_means(maps, radii=self.radii, spacing=scores.spacing).chunk(
+            2, dim=2
+        )  # (R, N, C, *S)
+        alarms = probs * (_mostly(1 - of_truth) + _mostly(of_probs))
+        misses = truth * (_mostly(of_truth) + _mostly(1 - of_probs))
+        weights = probs.new_tensor(self.radii) ** self.alpha
+        total = torch.tensordot(weights / weights.sum(), alarms + misses, dims=1)
+        return scores.mean((error * total).mean(1))
 
 
 def _mostly(share: Tensor) -> Tensor:
