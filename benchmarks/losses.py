@@ -1,0 +1,241 @@
+"""Losses beside those of MONAI, segmentation-models-pytorch (smp), kornia and torchvision: values, time and memory.
+
+Each row is one definition computed by us and by a peer on the same logits and labels, the peer's result multiplied by a
+constant where it averages over another number. *difference* is |ours - peer| over max(1, |peer|), the peer's value taken in
+float64, as some lose digits in their sums. *ratio* is the median over
+rounds of our time over the peer's, forward and backward; ours and all peers take turns in each round, so that other work
+on the machine hits all alike. *fastest* marks the peer that ours is judged by: the goal is a ratio of at most 1.
+
+After the rows: what a combination of region terms costs against one of them, the most memory that a Dice needs,
+cases where a peer is wrong, and what distance maps add to a training step.
+
+The peers are no dependency. Give them a virtual environment of their own that sees this one:
+
+    python -m venv /tmp/peers
+    python -c 'import site; print(site.getsitepackages()[0])' > /tmp/peers/lib/python3.11/site-packages/main.pth
+    /tmp/peers/bin/python -m pip install --no-deps monai segmentation-models-pytorch kornia kornia_rs timm
+    PYTHONPATH=. /tmp/peers/bin/python benchmarks/losses.py
+"""
+
+import argparse
+import functools
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from peer_losses import PAIRS, Pair, inputs
+from torch import Tensor
+from wrong_peers import wrong_peers
+
+from search_spaces.loss import Loss, LossTerm, Weighted
+from search_spaces.losses.boundary import Boundary
+from search_spaces.losses.cross_entropy import CrossEntropy
+from search_spaces.losses.dice import Dice
+from search_spaces.losses.generalised_dice import GeneralisedDice
+from search_spaces.losses.jaccard import Jaccard
+from search_spaces.losses.tversky import Tversky
+from search_spaces.preset import load_preset
+from search_spaces.recipe import Augmentation
+from search_spaces.scores import LossExtras
+from workers.batches import TrainingSet
+from workers.contract import DataView
+from workers.distance_maps import label_maps
+from workers.trainer import build_trainer
+
+GOALS = {
+    "lovasz_softmax, smp": 1 / 3,
+    "lovasz_softmax, kornia": 1 / 1.5,
+}  # ratio to each peer, by pair and peer
+AGREE = 1e-5
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", default="", help="Rows whose name holds this.")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    print(f"torch {torch.__version__}, {options.device}, 1 thread, load {os.getloadavg()[0]:.1f}")
+    rows = [
+        compare(pair, rounds=options.rounds, device=options.device)
+        for pair in PAIRS
+        if options.only in pair.name
+    ]
+    judged = [row for row in rows if row is not None]
+    slow = [row.name for row in judged if row.ratio > 1]
+    print(
+        f"{len(judged)} rows, {len(judged) - len(slow)} with a ratio of at most 1; slower: {', '.join(slow) or 'none'}"
+    )
+    if options.only:
+        return
+    combinations(options.rounds, options.device)
+    memory()
+    print("\ncases where a peer is wrong: its value, the right one, ours")
+    for case in wrong_peers():
+        print(f"  {case}")
+    maps(options.rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one comparison gave: our time over that of the fastest peer."""
+
+    name: str
+    ratio: float
+
+
+def compare(pair: Pair, *, rounds: int, device: str) -> Row | None:
+    """Values and times of a pair; None where no peer is installed."""
+    logits, labels = (tensor.to(device) for tensor in inputs(pair.shape, pair.classes, pair.blobs))
+    peers = {name: make(pair) for name, make in pair.peers.items()}
+    if not peers:
+        return None
+    runs = {"ours": pair.ours, **peers}
+    values = {name: float(run(logits.double(), labels)) for name, run in peers.items()}
+    values["ours"] = float(pair.ours(logits, labels))
+    seconds = times(runs, logits, labels, rounds=rounds)
+    fastest = min(peers, key=lambda name: statistics.median(seconds[name]))
+    for name in peers:
+        ratio = statistics.median(a / b for a, b in zip(seconds["ours"], seconds[name], strict=True))
+        apart = abs(values["ours"] - values[name]) / max(1.0, abs(values[name]))
+        goal = GOALS.get(f"{pair.name}, {name}")
+        marks = [
+            "fastest" if name == fastest else "",
+            "" if apart <= AGREE else "DIFFERS",
+            "" if goal is None else f"goal {goal:.2f}{'' if ratio <= goal else ' MISSED'}",
+        ]
+        print(
+            f"{pair.name:<28}{name:<12} ours {values['ours']:.6f} peer {values[name]:.6f} difference {apart:.0e}  "
+            f"ms {1e3 * statistics.median(seconds['ours']):7.1f} / {1e3 * statistics.median(seconds[name]):7.1f}  "
+            f"ratio {ratio:.2f}  {' '.join(filter(None, marks))}",
+            flush=True,
+        )
+    return Row(
+        pair.name,
+        statistics.median(a / b for a, b in zip(seconds["ours"], seconds[fastest], strict=True)),
+    )
+
+
+def times(
+    runs: dict[str, Callable[[Tensor, Tensor], Tensor]], logits: Tensor, labels: Tensor, *, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of forward and backward of each, in turns; the first round, which warms up, is left out."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            leaf = logits.detach().requires_grad_()
+            synchronise(logits)
+            started = time.perf_counter()
+            run(leaf, labels).backward()
+            synchronise(logits)
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def synchronise(tensor: Tensor) -> None:
+    """Wait for a card."""
+    if tensor.is_cuda:
+        torch.cuda.synchronize()
+
+
+def combinations(rounds: int, device: str) -> None:
+    """Several region terms against one: the reductions are shared."""
+    logits, labels = (tensor.to(device) for tensor in inputs((4, 4, 256, 256), 4, True))
+    region: list[LossTerm] = [Dice(), Tversky(), GeneralisedDice(), Jaccard()]
+    anchor = CrossEntropy()
+    runs: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "one": Loss((Weighted(region[0]),)),
+        "all": Loss(tuple(map(Weighted, region))),
+        "anchor, one": Loss((Weighted(anchor), Weighted(region[0]))),
+        "anchor, all": Loss(tuple(map(Weighted, (anchor, *region)))),
+    }
+    found = times(runs, logits, labels, rounds=2 * rounds)
+    print(
+        "\ncombinations at 4 x 4 x 256 x 256: Dice alone against Dice + Tversky + generalised Dice + Jaccard"
+    )
+    for one, all_ in (("one", "all"), ("anchor, one", "anchor, all")):
+        ratio = statistics.median(b / a for a, b in zip(found[one], found[all_], strict=True))
+        ms = [1e3 * statistics.median(found[name]) for name in (one, all_)]
+        print(
+            f"  {one:<12} {ms[0]:.1f} ms, all {ms[1]:.1f} ms, ratio {ratio:.2f} (goal 1.30{' MISSED' if ratio > 1.3 else ''})"
+        )
+
+
+def memory() -> None:
+    """Peak memory of a Dice of 19 classes at 512 x 512, batch 4, ours and smp's."""
+    from segmentation_models_pytorch.losses import DiceLoss
+
+    logits, labels = inputs((4, 19, 512, 512), 19, True)
+    smp = DiceLoss("multiclass", smooth=0.0)
+    peaks = {
+        name: peak_bytes(run, logits, labels)
+        for name, run in (("ours", Dice(background=True, absent="one")), ("smp", smp))
+    }
+    size = logits.numel() * 4
+    print(
+        f"\nmemory of a Dice at 4 x 19 x 512 x 512 beyond the logits ({size / 2**20:.0f} MiB): "
+        f"ours {peaks['ours'] / size:.1f}, smp {peaks['smp'] / size:.1f} times their size, "
+        f"ratio {peaks['ours'] / peaks['smp']:.2f}"
+    )
+
+
+def peak_bytes(run: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor) -> int:
+    """Most memory that forward and backward hold at once, as torch's allocator sees it."""
+    leaf = logits.detach().requires_grad_()
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as seen:
+        run(leaf, labels).backward()
+    held = most = 0
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def maps(rounds: int) -> None:
+    """Distance maps of a batch beside a training step that uses them, on one core, in one process."""
+    batch, classes, size = 4, 4, 256
+    view = DataView("", "", "images", (size, size), batch, batch)
+    training = TrainingSet((), view, Augmentation(), (), 255, 0)
+    images = torch.randn(batch, 1, size, size)
+    _, labels = inputs((batch, classes, size, size), classes, True)
+    loss = Loss((Weighted(CrossEntropy()), Weighted(Boundary())))
+    needs, spacing = loss.needs, (1.0, 1.0)
+
+    def make() -> dict[str, Tensor]:
+        return label_maps(labels, needs, num_classes=classes, ignore_index=255, spacing=spacing)
+
+    print(
+        f"\ndistance maps of {batch} samples of {size} x {size}, {classes} classes, on one core; goal 15 % of a step"
+    )
+    for name in ("small_unet", "unet"):
+        made = load_preset(name).candidate()
+        candidate = made.__class__(made.architecture, loss, made.recipe, made.preprocessing)
+        trainer = build_trainer(candidate, training, in_channels=1, num_classes=classes, max_epochs=1)
+        extras = LossExtras(0.5, spacing, distance=make()["distance"])
+        runs = {"maps": make, "step": functools.partial(trainer._step, images, labels, extras)}
+        seconds: dict[str, list[float]] = {what: [] for what in runs}
+        for _ in range(3 if name == "unet" else rounds):
+            for what, run in runs.items():
+                started = time.perf_counter()
+                run()
+                seconds[what].append(time.perf_counter() - started)
+        ms = {what: 1e3 * statistics.median(values) for what, values in seconds.items()}
+        share = ms["maps"] / ms["step"]
+        print(
+            f"  {name}: maps {ms['maps']:.1f} ms, step {ms['step']:.0f} ms, {share:.1%}{' MISSED' if share > 0.15 else ''}"
+        )
+
+
+if __name__ == "__main__":
+    main()
