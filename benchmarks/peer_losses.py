@@ -180,7 +180,7 @@ PAIRS = (
     Pair(
         "weighted_cross_entropy",
         WeightedCrossEntropy(WEIGHTS),
-        {"torch": plain(lambda z, y: F.cross_entropy(z, y, weight=torch.tensor(WEIGHTS, device=z.device)))},
+        {"torch": plain(lambda z, y: F.cross_entropy(z, y, weight=z.new_tensor(WEIGHTS)))},
     ),
     Pair(
         "focal",
