@@ -33,12 +33,10 @@ class Floor:
 
     Attributes:
         value: The highest score that counts as lying on the floor; None where there is no lump at the bottom.
-        version: How often the value changed.
     """
 
     def __init__(self) -> None:
         self.value: float | None = None
-        self.version = 0
         self._lowest, self._highest = math.inf, -math.inf
         self._worst: dict[int, float] = {}
         self._sorted: list[float] = []
@@ -53,9 +51,7 @@ class Floor:
             insort(self._sorted, score)
             self._worst[number] = score
         bottom = self._lowest + TOUCHING * (self._highest - self._lowest)
-        value = bottom if bisect_right(self._sorted, bottom) >= LUMP else None
-        self.version += value != self.value
-        self.value = value
+        self.value = bottom if bisect_right(self._sorted, bottom) >= LUMP else None
 
     def is_above(self, score: Vector | None) -> bool:
         """Whether a score says something."""
@@ -85,7 +81,10 @@ class Rung:
         self._sorted: list[Key] = []
         self._paused: list[Key] = []
         self._pausing: set[int] = set()
-        self._silent: tuple[int, list[int]] = (0, [])  # heap of paused trials on that version of the floor
+        self._silent: list[
+            int
+        ] = []  # heap of paused trials on the floor, beside such as are not there any more
+        self._silent_below = -math.inf  # the floor up to which they were gathered
         self._ranked: tuple[tuple[int, float | None], list[int]] = ((0, None), [])
 
     def arrive(self, number: int, score: Vector | None, cost: float) -> None:
@@ -103,7 +102,9 @@ class Rung:
             return
         (self._pausing.add if pauses else self._pausing.remove)(number)
         if pauses and not self.is_above(number):
-            heapq.heappush(self._silent[1], number)
+            heapq.heappush(self._silent, number)
+        elif pauses:  # if the floor rises, it is looked for from here
+            self._silent_below = min(self._silent_below, _level(self.floor))
         if (key := self._keys.get(number)) is not None:
             place = bisect_left(self._paused, key)
             self._paused[place : place + (not pauses)] = [key] if pauses else []
@@ -144,11 +145,18 @@ class Rung:
 
     def first_silent(self) -> int | None:
         """The first trial that pauses on the floor."""
-        version, heap = self._silent
-        if version != self.floor.version:
-            heap = sorted(number for number in self._pausing if not self.is_above(number))
-            self._silent = (self.floor.version, heap)
-        while heap and heap[0] not in self._pausing:
+        floor = _level(self.floor)
+        if (
+            floor > self._silent_below
+        ):  # a floor that rises brings those between; one that falls leaves some too many
+            first, last = (
+                bisect_left(self._paused, (-level, -math.inf, -1)) for level in (floor, self._silent_below)
+            )
+            for _, _, number in self._paused[first:last]:
+                heapq.heappush(self._silent, number)
+        self._silent_below = floor
+        heap = self._silent
+        while heap and (heap[0] not in self._pausing or self.is_above(heap[0])):
             heapq.heappop(heap)
         return heap[0] if heap else None
 
@@ -163,19 +171,29 @@ class Blindness:
 
     def __init__(self, lower: Rung, upper: Rung, reduction: int) -> None:
         self._lower, self._upper, self._reduction = lower, upper, reduction
-        self._floor: float | None = None
         self._counted = 0  # trials of the upper rung, in order of arrival
-        self._went_on = self._risen = 0
+        self._below: list[float] = []  # their scores at the lower rung, sorted
+        self._both: list[float] = []  # the higher of their two scores, sorted
 
     def __bool__(self) -> bool:
         if self._lower.num_above() < self._reduction:
             return True
-        if self._floor != self._lower.floor.value:
-            self._floor = self._lower.floor.value
-            self._counted = self._went_on = self._risen = 0
         for number in self._upper.arrivals[self._counted :]:
-            silent = not self._lower.is_above(number)
-            self._went_on += silent
-            self._risen += silent and self._upper.is_above(number)
+            below, above = _first(self._lower.scores[number]), _first(self._upper.scores[number])
+            insort(self._below, below)
+            insort(self._both, max(below, above))
         self._counted = len(self._upper.arrivals)
-        return not self._went_on or self._risen * self._reduction >= self._went_on
+        floor = _level(self._lower.floor)
+        went_on = bisect_right(self._below, floor)
+        risen = went_on - bisect_right(self._both, floor)
+        return not went_on or risen * self._reduction >= went_on
+
+
+def _level(floor: Floor) -> float:
+    """The floor as a number: under every score where there is none."""
+    return -math.inf if floor.value is None else floor.value
+
+
+def _first(score: Vector | None) -> float:
+    """The first score; one that is missing lies on every floor."""
+    return -math.inf if score is None else score[0]

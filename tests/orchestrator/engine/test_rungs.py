@@ -1,6 +1,11 @@
 """Promotion: hand-checked tables, and rungs that are blind."""
 
+import random
+
+import pytest
+
 from orchestrator.engine.pausing import Pausing
+from orchestrator.engine.rungs import Blindness, Floor, Rung
 from orchestrator.engine.settings import Scheduler
 from orchestrator.engine.trial import RunningLeg, Trial
 
@@ -99,3 +104,29 @@ def test_a_trial_without_a_value_is_silent() -> None:
     mute = trial(2, 0.0)
     mute.scores = {}
     assert step([trial(0, 0.5, allowed=3, running=True), trial(1, 0.4), mute]) == (2, 3, False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_silence_and_blindness_are_what_a_full_count_says(seed: int) -> None:
+    """The floor moves up and down as scores come; what is kept sorted agrees with looking at every trial anew."""
+    rng = random.Random(seed)
+    floor = Floor()
+    lower, upper = Rung(1, floor), Rung(3, floor)
+    blindness = Blindness(lower, upper, 3)
+    pausing: set[int] = set()
+    for number in range(150):
+        score = rng.choice([None, (rng.choice([0.0, 0.001, 0.004, rng.random(), -rng.random() / 50]),)])
+        lower.arrive(number, score, 0.0)
+        lower.pause(number, pauses=True)
+        pausing.add(number)
+        for gone in rng.sample(sorted(pausing), min(len(pausing), rng.choice([0, 1, 2]))):
+            lower.pause(gone, pauses=False)
+            pausing.discard(gone)
+            upper.arrive(gone, rng.choice([None, (rng.choice([0.0, 0.002, rng.random()]),)]), 0.0)
+        if rng.random() < 0.6:  # not after each: what happened in between counts, too
+            silent = [number for number in pausing if not lower.is_above(number)]
+            assert lower.first_silent() == (min(silent) if silent else None)
+            went_on = [number for number in upper.arrivals if not lower.is_above(number)]
+            risen = sum(upper.is_above(number) for number in went_on)
+            blind = lower.num_above() < 3 or not went_on or risen * 3 >= len(went_on)
+            assert bool(blindness) == blind
