@@ -5,6 +5,7 @@ from typing import Literal, assert_never
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.encoder import Features
 from search_spaces.layers import Layers
 
 Downsample = Literal["max_pool", "conv", "mean_pool"]
@@ -21,6 +22,15 @@ def downsampler(layers: Layers, way: Downsample, channels: int) -> nn.Module:
         case "mean_pool":
             return _MeanPool()
     assert_never(way)
+
+
+def halved(pool: nn.Module, x: Tensor, features: Features) -> Tensor:
+    """What a max-pooling of ``Layers`` makes of a map; the places of the maxima, where it gives them, go to the features."""
+    result: Tensor | tuple[Tensor, Tensor] = pool(x)
+    if isinstance(result, tuple):
+        features.pool_indices.append(result[1])
+        return result[0]
+    return result
 
 
 class _MeanPool(nn.Module):

@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from search_spaces.downsampling import halved
 from search_spaces.encoder import Encoder, Features, Levels
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers
@@ -84,13 +85,6 @@ class _PlainModule(nn.Module):
             if self.pooled:
                 x = self.pool(stage(x))
             else:
-                x = stage(self._halved(x, features) if place else x)
+                x = stage(halved(self.pool, x, features) if place else x)
             features.maps.append(x)
         return features
-
-    def _halved(self, x: Tensor, features: Features) -> Tensor:
-        result: Tensor | tuple[Tensor, Tensor] = self.pool(x)
-        if isinstance(result, tuple):  # it was asked for indices
-            features.pool_indices.append(result[1])
-            return result[0]
-        return result

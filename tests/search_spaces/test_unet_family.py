@@ -12,6 +12,7 @@ from search_spaces.decoders.nested import NestedDecoder
 from search_spaces.decoders.unet import UNetDecoder
 from search_spaces.encoder import Features, Levels
 from search_spaces.encoders.cells import Cells
+from search_spaces.heads.conv import ConvHead
 from search_spaces.heads.hidden import HiddenHead
 from search_spaces.layers import Layers
 from search_spaces.network import build_model
@@ -53,6 +54,18 @@ KNOWN: dict[str, tuple[Architecture, tuple[int, int], int]] = {
         ),
         (3, 1),
         7_852_545,
+    ),
+    "U-Net beside the dilated network of Perone et al.": (
+        Architecture(
+            Cells(CELL, width=64, widest=256, stages=4),
+            NoContext(),
+            Concat(),
+            UNetDecoder(CELL, upsample="interpolated"),
+            head=ConvHead(kernel=3),
+            conv_bias=True,
+        ),
+        (1, 1),
+        4_837_249,
     ),
     "UNet++, interpolated": (
         Architecture(SMALL, NoContext(), Concat(), NestedDecoder(CELL, "interpolated"), conv_bias=True),
