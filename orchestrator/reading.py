@@ -132,8 +132,7 @@ def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
 def state_of(written: list[Event]) -> State:
     """The state of a search folded from its events, without its data set or space."""
     state = State(objectives_of(written[0].body["job"]["objectives"]))
-    for event in written:
-        state.apply(event)
+    state.catch_up(written)
     return state
 
 

@@ -1,7 +1,7 @@
 """What a search knows: a fold over its events, and nothing that is not in them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,28 @@ class State:
         Raises:
             ReplayError: The event does not follow the ones before it.
         """
+        changed = self._fold(event)
+        for trial in changed:
+            self.ledger.update(trial)
+        return changed
+
+    def catch_up(self, written: Iterable[Event]) -> None:
+        """Fold many events for somebody who only looks.
+
+        The ledger hears of each trial once, at the end: it says the same as after ``apply`` but for the last digits of its sums,
+        on which a driver's decisions hang.
+
+        Raises:
+            ReplayError: As ``apply``.
+        """
+        changed: dict[int, Trial] = {}
+        for event in written:
+            for trial in self._fold(event):
+                changed[trial.number] = trial
+        for trial in changed.values():
+            self.ledger.update(trial)
+
+    def _fold(self, event: Event) -> list[Trial]:
         if event.seq != self.seq + 1:
             raise ReplayError(
                 f"journal: event {event.seq} follows event {self.seq}; the journal misses events, or holds one twice."
@@ -135,8 +157,6 @@ class State:
                 )
         if event.kind in _ABOUT_A_TRIAL:
             changed = [self.trial(event)]
-        for trial in changed:
-            self.ledger.update(trial)
         self.seq = event.seq
         self._last_at = event.at
         return changed

@@ -106,3 +106,21 @@ def test_a_journal_of_version_1_replays_to_what_it_was(toys: SimpleNamespace) ->
         "trials",
     )
     assert engine.state.rejections == {"constraint:macs": 1}
+
+
+def test_a_reader_that_catches_up_sees_what_a_driver_sees() -> None:
+    lines = (Path(__file__).parent / "journal_v1.jsonl").read_text().splitlines()
+    written = [upcast(Event(**json.loads(line))) for line in lines]
+    for last in (len(written) // 3, len(written) // 2, len(written)):
+        driver, reader = State((Objective("dice"),)), State((Objective("dice"),))
+        for event in written[:last]:
+            driver.apply(event)
+        reader.catch_up(written[: last // 2])
+        reader.catch_up(written[last // 2 : last])
+        now = written[last - 1].at
+        assert leaderboard(reader) == leaderboard(driver)
+        assert reader.seq == driver.seq and reader.trials == driver.trials
+        assert reader.ledger.running() == driver.ledger.running()
+        assert reader.ledger.spent_s(now, "search") == pytest.approx(driver.ledger.spent_s(now, "search"))
+        assert set(reader.ledger.due) == set(driver.ledger.due)
+        assert reader.ledger.waiting(of_search=True) == driver.ledger.waiting(of_search=True)
