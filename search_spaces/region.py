@@ -77,10 +77,10 @@ def _of_samples(scores: Scores, *, squared: bool) -> Counts:
     samples, classes = scores.logits.shape[:2]
     labels = scores.labels.reshape(samples, -1)
     valid = None if scores.whole else scores.valid.reshape(samples, -1)
-    probs = scores.softmax.reshape(samples, classes, -1)
-    overlap, predicted = _SoftSums.apply(probs, labels, valid, squared)
-    labelled = _by_class(torch.ones_like(labels, dtype=probs.dtype), labels, valid, classes)
-    return Counts(overlap, predicted, labelled, scores.valid.reshape(samples, -1).any(1, keepdim=True))
+    overlap, predicted = _SoftSums.apply(scores.softmax.reshape(samples, classes, -1), labels, valid, squared)
+    ones = torch.ones((), dtype=overlap.dtype, device=labels.device).expand(labels.shape)
+    labelled = _by_class(ones, labels, valid, classes)
+    return Counts(overlap, predicted, labelled, labelled.sum(1, keepdim=True) > 0)
 
 
 def _by_class(values: Tensor, labels: Tensor, valid: Tensor | None, classes: int) -> Tensor:
@@ -88,9 +88,8 @@ def _by_class(values: Tensor, labels: Tensor, valid: Tensor | None, classes: int
     if valid is not None:
         values = values * valid
     if values.device.type == "cpu":
-        slots = labels + classes * torch.arange(len(labels)).unsqueeze(1)
-        sums = torch.bincount(slots.flatten(), values.double().flatten(), minlength=classes * len(labels))
-        return sums.to(values.dtype).view(len(labels), classes)
+        sums = values.new_zeros(len(labels), classes, dtype=torch.float64)
+        return sums.scatter_add_(1, labels, values.double()).to(values.dtype)
     return torch.stack([torch.where(labels == c, values, 0.0).sum(1) for c in range(classes)], dim=1)
 
 
@@ -104,32 +103,23 @@ class _SoftSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probs: Tensor, labels: Tensor, valid: Tensor | None, squared: bool) -> Any:
         right = probs.gather(1, labels.unsqueeze(1)).squeeze(1)
-        overlap = _by_class(right, labels, valid, probs.shape[1])
-        weights = probs if squared else None
-        if valid is None:
-            predicted = torch.linalg.vecdot(probs, probs) if squared else probs.sum(2)
-        elif squared:
-            predicted = torch.linalg.vecdot(probs, probs * valid.unsqueeze(1))
+        weights = None if valid is None else valid.to(probs.dtype).unsqueeze(1)
+        if squared:
+            predicted = torch.linalg.vecdot(probs, probs if weights is None else probs * weights)
         else:
-            predicted = torch.where(valid.unsqueeze(1), probs, 0.0).sum(2)
-        ctx.save_for_backward(
-            labels, *([] if valid is None else [valid]), *([] if weights is None else [weights])
-        )
-        ctx.masked, ctx.squared, ctx.pixels = valid is not None, squared, probs.shape[2]
-        return overlap, predicted
+            predicted = probs.sum(2) if weights is None else torch.linalg.vecdot(probs, weights)
+        ctx.pixels, ctx.weights = probs.shape[2], weights
+        ctx.save_for_backward(labels, *([probs] if squared else []))
+        return _by_class(right, labels, valid, probs.shape[1]), predicted
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         overlap, predicted = grads
-        labels, *rest = ctx.saved_tensors
-        valid = rest.pop(0).to(overlap.dtype) if ctx.masked else None
-        if ctx.squared:
-            grad = rest[0] * (2 * predicted).unsqueeze(2)
+        labels, *probs = ctx.saved_tensors
+        if probs:
+            grad = probs[0] * (2 * predicted).unsqueeze(2)
         else:
             grad = predicted.unsqueeze(2).expand(-1, -1, ctx.pixels).contiguous()
-        at_label = overlap.gather(1, labels)
-        grad.scatter_add_(1, labels.unsqueeze(1), at_label.unsqueeze(1))
-        if valid is not None:
-            grad.mul_(valid.unsqueeze(1))
-        return grad, None, None, None
+        grad.scatter_add_(1, labels.unsqueeze(1), overlap.gather(1, labels).unsqueeze(1))
+        return grad if ctx.weights is None else grad.mul_(ctx.weights), None, None, None

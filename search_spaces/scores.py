@@ -75,9 +75,8 @@ class Scores:
     Attributes:
         logits: Float32 (N, K, *S).
         target: Labels as given, (N, *S) int64.
-        labels: Int64 (N, *S); ignored pixels hold 0, so that it can index classes.
+        ignore_index: Label of ignored pixels.
         valid: Bool (N, *S); False where the pixel is ignored.
-        num_valid: Valid pixels of the batch, at least 1.
         extras: What training knows beside them.
         memo: What terms share beyond this, by name.
     """
@@ -89,10 +88,23 @@ class Scores:
         self.target = labels
         self.ignore_index = ignore_index
         self.valid = labels != ignore_index
-        self.labels = labels.masked_fill(~self.valid, 0)
-        self.num_valid = self.valid.sum().clamp(min=1)
         self.extras = extras or LossExtras()
         self.memo: dict[str, Any] = {}
+
+    @functools.cached_property
+    def num_valid(self) -> Tensor:
+        """Valid pixels of the batch, at least 1."""
+        return self.valid.sum().clamp(min=1)
+
+    @functools.cached_property
+    def whole(self) -> bool:
+        """Whether no pixel is known to be ignored; on a card it is not asked, as the host would wait."""
+        return self.valid.device.type == "cpu" and int(self.num_valid) == self.valid.numel()
+
+    @functools.cached_property
+    def labels(self) -> Tensor:
+        """Labels with 0 at ignored pixels, so that they can index classes, (N, *S) int64."""
+        return self.target if self.whole else self.target.masked_fill(~self.valid, 0)
 
     @functools.cached_property
     def log_probs(self) -> Tensor:
@@ -110,11 +122,6 @@ class Scores:
     def probs(self) -> Tensor:
         """Softmax over classes, zero at ignored pixels, (N, K, *S)."""
         return self.softmax if self.whole else self.softmax * self.valid.unsqueeze(1)
-
-    @functools.cached_property
-    def whole(self) -> bool:
-        """Whether no pixel is known to be ignored; on a card it is not asked, as the host would wait."""
-        return self.valid.device.type == "cpu" and bool(self.valid.all())
 
     @functools.cached_property
     def cross_entropy(self) -> Tensor:
@@ -158,7 +165,8 @@ class Scores:
 
     def mean(self, per_pixel: Tensor) -> Tensor:
         """Mean over valid pixels of a map (N, *S), zero where there are none."""
-        return torch.where(self.valid, per_pixel, 0.0).sum() / self.num_valid
+        kept = per_pixel if self.whole else per_pixel * self.valid
+        return kept.sum() / self.num_valid
 
     @property
     def distance(self) -> Tensor:

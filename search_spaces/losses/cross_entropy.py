@@ -37,7 +37,9 @@ class CrossEntropy(LossTerm):
 
     def value(self, scores: Scores) -> Tensor:
         if self.smoothing == 0:
-            return scores.cross_entropy.sum() / scores.num_valid
+            ignored = scores.ignore_index
+            total = F.nll_loss(scores.log_probs, scores.target, ignore_index=ignored, reduction="sum")
+            return total / scores.num_valid
         return scores.mean(
             F.cross_entropy(scores.logits, scores.labels, reduction="none", label_smoothing=self.smoothing)
         )

@@ -13,6 +13,8 @@ from search_spaces.loss import LossTerm, Role
 from search_spaces.register import entry
 from search_spaces.scores import Scores
 
+LEAST = 1e-12  # of 1 - p
+
 
 @entry("focal")
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,8 @@ class Focal(LossTerm):
 
     Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 4, arXiv:1708.02002.
     Deviations: softmax over K classes instead of a sigmoid per class; mean over valid pixels instead of
-        anchors, as there are no anchors in segmentation; log(1 - p) is taken from the other classes' logits,
-        so that the power stays differentiable for gamma < 1 at saturated pixels.
+        anchors, as there are no anchors in segmentation; 1 - p is at least 1e-12, so that the power has a slope
+        for gamma < 1 at saturated pixels.
     """
 
     gamma: float = 2.0
@@ -40,8 +42,6 @@ class Focal(LossTerm):
         return self if self.gamma > 0 else entry_from_json(LossTerm, {"kind": "cross_entropy"})
 
     def value(self, scores: Scores) -> Tensor:
-        index = scores.labels.unsqueeze(1)
-        log_right = scores.log_probs.gather(1, index).squeeze(1)  # (N, *S)
-        others = scores.log_probs.scatter(1, index, -math.inf)
-        log_wrong = torch.logsumexp(others, dim=1)  # (N, *S)
-        return scores.mean(-(self.gamma * log_wrong).exp() * log_right)
+        log_right = scores.log_probs.gather(1, scores.labels.unsqueeze(1)).squeeze(1)  # (N, *S)
+        wrong = (-torch.expm1(log_right)).clamp(min=LEAST)
+        return scores.mean(-(wrong**self.gamma) * log_right)

@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces.errors import SpaceError
@@ -26,8 +25,8 @@ class FocalOneVsRest(LossTerm):
         alpha: Weight of the right class, in (0, 1), the others have 1 - alpha; None weighs all alike by 1.
 
     Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 5, arXiv:1708.02002.
-    Deviations: mean over valid pixels and classes instead of anchors; the power is taken in logarithms, so that its slope is
-        finite for gamma < 1.
+    Deviations: mean over valid pixels and classes instead of anchors; its slope is written out and finite for
+        gamma < 1.
     """
 
     gamma: float = 2.0
@@ -43,8 +42,30 @@ class FocalOneVsRest(LossTerm):
             )
 
     def value(self, scores: Scores) -> Tensor:
-        signed = torch.where(scores.truth, scores.logits, -scores.logits)
-        losses = (self.gamma * F.logsigmoid(-signed)).exp() * -F.logsigmoid(signed)
-        if self.alpha is not None:
-            losses = torch.where(scores.truth, self.alpha, 1 - self.alpha) * losses
-        return scores.mean(losses.mean(1))
+        losses: Tensor = _FocalMap.apply(scores.logits, scores.labels, self.gamma, self.alpha)
+        return scores.mean(losses)
+
+
+class _FocalMap(torch.autograd.Function):
+    """The loss of each pixel, (N, *S), with its slope written out: 1 - p_t is one sigmoid, from which all else follows."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, gamma: float, alpha: float | None) -> Tensor:
+        side = torch.full_like(logits, -1.0).scatter_(1, labels.unsqueeze(1), 1.0)
+        signed = logits * side
+        wrong = torch.sigmoid(-signed)  # 1 - p_t
+        surprise = (-signed).clamp(min=0) - torch.maximum(wrong, 1 - wrong).log()  # -log p_t, for any logit
+        power = wrong**gamma
+        losses = power * surprise
+        slopes = -side * (gamma * losses * (1 - wrong) + power * wrong)
+        if alpha is not None:
+            weights = 0.5 + (alpha - 0.5) * side
+            losses, slopes = losses * weights, slopes * weights
+        ctx.save_for_backward(slopes)
+        return losses.mean(1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (slopes,) = ctx.saved_tensors
+        return slopes * (grads[0] / slopes.shape[1]).unsqueeze(1), None, None, None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces.codec import entry_from_json
@@ -53,5 +54,9 @@ class WeightedCrossEntropy(LossTerm):
                 f"weighted_cross_entropy.weights: {len(self.weights)} weights given for {classes} classes; leave some out."
             )
         weights = list(self.weights) + [self.weights[-1]] * (classes - len(self.weights))
-        of_pixel = torch.tensor(weights, device=scores.labels.device)[scores.labels] * scores.valid
-        return (of_pixel * scores.cross_entropy).sum() / of_pixel.sum().clamp(min=min(weights))
+        of_class = torch.tensor(weights, device=scores.target.device)
+        of_pixel = of_class.index_select(0, scores.labels.flatten()).view_as(scores.target)
+        total = of_pixel.sum() if scores.whole else (of_pixel * scores.valid).sum()
+        ignored = scores.ignore_index
+        losses = F.nll_loss(scores.log_probs, scores.target, of_class, ignore_index=ignored, reduction="sum")
+        return losses / total.clamp(min=min(weights))
