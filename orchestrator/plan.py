@@ -72,6 +72,11 @@ class Plan:
         return measure_names(objective.name for objective in self.settings.objectives if objective.is_learned)
 
     @property
+    def latency(self) -> bool:
+        """Whether legs measure how long a window takes."""
+        return any(objective.name == "latency_ms" for objective in self.settings.objectives)
+
+    @property
     def protocol(self) -> dict[str, object]:
         """What a result depends on besides candidate, data and seed; metrics only where not every result has them."""
         learned = {objective.name for objective in self.settings.objectives if objective.is_learned}

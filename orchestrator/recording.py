@@ -138,6 +138,7 @@ def _train(plan: Plan, wanted: Wanted) -> Training:
             threads=1,
             plugins=tuple(plan.job.plugins),
             measures=plan.measures,
+            latency=plan.latency,
         )
         begun = process_time()
         try:

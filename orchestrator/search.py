@@ -206,6 +206,7 @@ def leg_of(order: LegOrder, plan: Plan) -> Leg:
         loader_workers=plan.slots.loader_workers if loaders == "auto" else loaders,
         plugins=tuple(plan.job.plugins),
         measures=plan.measures,
+        latency=plan.latency,
     )
 
 

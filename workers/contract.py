@@ -52,6 +52,7 @@ class Leg:
         micro_batches: Parts into which each batch is cut so that it needs less memory; their gradients are summed.
         plugins: Modules to import first, for a user's own entries.
         measures: What is measured beside the confusion matrix (``workers/measure.py``).
+        latency: Whether the time for one window is measured after each epoch, as the metric ``latency_ms``.
     """
 
     search: str
@@ -73,6 +74,7 @@ class Leg:
     micro_batches: int = 1
     plugins: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
+    latency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class EpochResult:
         epoch: Epochs done, 1-based.
         loss: Mean training loss of the epoch.
         metrics: Scores of the evaluated split by name: ``dice``, ``miou``, ``dice/<class>``, ... fractions in [0, 1],
-            distances in mm; a metric that is not defined (0/0) is absent.
+            distances in mm, ``latency_ms`` in milliseconds; a metric that is not defined (0/0) is absent.
         seconds: Wall time of the epoch, evaluation and checkpoint included.
         train_seconds: Wall time of the training steps alone.
         at: Unix time at which the worker finished the epoch; stamped once, here.

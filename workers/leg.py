@@ -15,6 +15,7 @@ from workers.contract import EpochResult, Leg, LegResult, Status
 from workers.data.dataset import Case, Dataset, open_dataset
 from workers.errors import CheckpointError, DivergedError
 from workers.evaluate import class_names, evaluate, prepared_cases
+from workers.latency import latency_ms
 from workers.measure import measures
 from workers.picture import save_picture
 from workers.preprocessing import Prepared, fit
@@ -126,6 +127,10 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
         ignore_index=work.dataset.manifest.ignore_index,
         measures=measures(leg.measures),
     )
+    timed = {}
+    if leg.latency:
+        shape = (work.dataset.num_channels, *leg.data.size)
+        timed["latency_ms"] = latency_ms(trainer.network, shape, device=leg.device)
     checkpoint = save_checkpoint(
         leg.storage,
         f"checkpoints/trial-{leg.trial:05d}/leg-{leg.fence:06d}/epoch-{epoch:04d}",
@@ -144,7 +149,7 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
         fence=leg.fence,
         epoch=epoch,
         loss=loss,
-        metrics=scores.metrics,
+        metrics=scores.metrics | timed,
         seconds=time.perf_counter() - started,
         train_seconds=trained - started,
         at=time.time(),

@@ -12,8 +12,9 @@ from typing import Literal, get_args
 Direction = Literal["maximize", "minimize"]
 Static = Literal["parameters", "macs"]
 """Costs that the gate knows before training."""
-Measured = Literal["worker_seconds"]
-"""Costs that epochs tell: worker-seconds are those of the training steps of a full training, by the mean epoch so far."""
+Measured = Literal["worker_seconds", "latency_ms"]
+"""Costs that epochs tell: worker-seconds are those of the training steps of a full training, by the mean epoch so far;
+latency is that of one window on the trial's share of the machine."""
 
 COSTS: tuple[str, ...] = (*get_args(Static), *get_args(Measured))
 Vector = tuple[float, ...]

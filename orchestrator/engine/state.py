@@ -94,8 +94,8 @@ class State:
     def catch_up(self, written: Iterable[Event]) -> None:
         """Fold many events for somebody who only looks.
 
-        The ledger hears of each trial once, at the end: it says the same as after ``apply`` but for the last digits of its sums,
-        on which a driver's decisions hang.
+        The ledger hears of each trial once, at the end: it says the same as after ``apply`` but for the last digits of
+        its sums, on which a driver's decisions hang.
 
         Raises:
             ReplayError: As ``apply``.
@@ -183,7 +183,10 @@ class State:
     ) -> Vector | None:
         """Scores of a trial's next epoch, of which a worker reports these metrics and seconds of training."""
         worker_s = (trial.trained_s + trial.share * train_s) / epoch * trial.max_epochs
-        return vector_of(self.objectives, metrics, {**trial.profile, "worker_seconds": worker_s})
+        costs = {**trial.profile, "worker_seconds": worker_s}
+        if "latency_ms" in metrics:
+            costs["latency_ms"] = metrics["latency_ms"]
+        return vector_of(self.objectives, metrics, costs)
 
     def wall_s(self, now: float) -> float:
         """Seconds during which a driver led the search, until it finished."""

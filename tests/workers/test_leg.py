@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from search_spaces.preprocessing import Percentile, Preprocessing
 from search_spaces.recipe import Augmentation
 from workers.checkpoint import load_checkpoint
 from workers.contract import DataView, EpochResult, Leg, LegResult
+from workers.latency import latency_ms
 from workers.leg import is_out_of_memory, run_leg
 from workers.metrics import metric_names
 from workers.picture import picture_key
@@ -58,6 +60,25 @@ def test_two_legs_equal_one(make_leg: MakeLeg, full: Candidate, optimiser: str) 
     assert (result.status, result.epoch) == ("completed", 4)
     assert numbers(whole) == numbers(first + second)
     assert_same_tensors(whole[-1].checkpoint, second[-1].checkpoint)
+
+
+def test_latency_is_measured_where_it_is_asked_for(make_leg: MakeLeg, small: Candidate) -> None:
+    _, plain = run(make_leg(small, last_epoch=1))
+    assert "latency_ms" not in plain[0].metrics
+    _, timed = run(make_leg(small, fence=8, last_epoch=1, latency=True))
+    assert 0 < timed[0].metrics["latency_ms"] < 1000
+    assert {k: v for k, v in timed[0].metrics.items() if k != "latency_ms"} == plain[0].metrics
+
+
+def test_latency_is_that_of_the_fastest_pass() -> None:
+    naps = iter([0.5, *[0.01] * 10, 0.005, *[0.01] * 100])
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        assert windows.shape == (1, 2, 4, 4)
+        time.sleep(next(naps))
+        return windows
+
+    assert 5 <= latency_ms(network, (2, 4, 4)) < 10
 
 
 def test_loader_processes_change_nothing(make_leg: MakeLeg, full: Candidate) -> None:

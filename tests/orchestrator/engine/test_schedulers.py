@@ -16,7 +16,7 @@ from orchestrator.engine.leaderboard import (
     leaderboard,
     pareto_front,
 )
-from orchestrator.engine.objective import Objective, Vector
+from orchestrator.engine.objective import Objective, Vector, vector_of
 from orchestrator.engine.pareto import dominates
 from orchestrator.engine.pausing import Pausing
 from orchestrator.engine.schedule import Promotion
@@ -384,3 +384,9 @@ def test_a_space_that_is_used_up_says_so(toys: SimpleNamespace) -> None:
     driver.run()
     message = next(event.body["message"] for event in driver.log.events if event.kind == "finished")
     assert message == f"{driver.engine.state.rejections['duplicate']} proposals were tried before"
+
+
+def test_latency_is_an_objective_that_epochs_tell() -> None:
+    objectives = (Objective("dice"), Objective("latency_ms", "minimize"))
+    assert vector_of(objectives, {"dice": 0.5, "latency_ms": 3.0}, {"latency_ms": 3.0}) == (0.5, -3.0)
+    assert vector_of(objectives, {"dice": 0.5}, {}) is None  # a trial without one cannot be ranked
