@@ -140,17 +140,36 @@ class Layers:
         return nn.Sequential(conv, self.normalise(out_channels))
 
     def transposed(
-        self, in_channels: int, out_channels: int, *, kernel: int = 2, bias: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 2,
+        rate: int = 1,
+        groups: int = 1,
+        bias: bool = True,
     ) -> nn.Module:
-        """A transposed convolution that doubles the size; ``kernel`` is at least 2."""
-        padding = (kernel - 1) // 2
+        """A transposed convolution that doubles the size; ``kernel`` is at least 2, and odd where the rate is above 1."""
+        padding = rate * (kernel - 1) // 2
         return _TRANSPOSED[self.ndim](
-            in_channels, out_channels, kernel, 2, padding, output_padding=kernel % 2, bias=bias
+            in_channels,
+            out_channels,
+            kernel,
+            2,
+            padding,
+            output_padding=kernel % 2,
+            groups=groups,
+            bias=bias,
+            dilation=rate,
         )
 
     def max_pool(self) -> nn.Module:
         """Halves the size; returns the places of the maxima, too, where they are asked for."""
         return _MAX_POOL[self.ndim](2, return_indices=self.pool_indices)
+
+    def halve(self, kind: Literal["max", "mean"]) -> nn.Module:
+        """Halves the size by the maximum or the mean of two pixels a dimension."""
+        return _MAX_POOL[self.ndim](2) if kind == "max" else _MEAN_POOL[self.ndim](2)
 
     def pool(self, kind: Literal["max", "mean"], kernel: int, *, stride: int = 1) -> nn.Module:
         """The maximum or the mean over an odd kernel around each pixel; what is beyond the border does not count."""

@@ -163,7 +163,10 @@ class _Follower(TorchFunctionMode):
 
 _CONVS = {"conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"}
 _TRANSPOSED = {"conv_transpose2d", "conv_transpose3d"}
-_ARGUMENTS = {False: {3: "stride", 4: "padding", 5: "dilation"}, True: {3: "stride", 4: "padding"}}
+_ARGUMENTS = {
+    False: {3: "stride", 4: "padding", 5: "dilation"},
+    True: {3: "stride", 4: "padding", 7: "dilation"},
+}
 _POOLS = {
     "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d", "_max_pool2d", "_max_pool3d",
     "max_pool2d_with_indices", "max_pool3d_with_indices",
@@ -177,9 +180,9 @@ def _slid(place: int, kernel: int, stride: int, padding: int, rate: int) -> tupl
     return start, start + (kernel - 1) * rate
 
 
-def _transposed(place: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
+def _transposed(place: int, kernel: int, stride: int, padding: int, rate: int) -> tuple[int, int]:
     last = (place + padding) // stride
-    return min(last, -(-(place + padding - kernel + 1) // stride)), last
+    return min(last, -(-(place + padding - rate * (kernel - 1)) // stride)), last
 
 
 def _resized(place: int, factor: float, linear: bool) -> tuple[int, int]:

@@ -43,6 +43,12 @@ REQUIRED: dict[str, object] = {
     "stages": 3,
     "rates": [1, 2],
     "deep": {"kind": "resnet", "width": 4},
+    "blocks": [
+        {"first": {"operation": {"kind": "conv"}}, "second": {"operation": {"kind": "pool"}, "source": 1}}
+    ],
+    "nodes": [
+        {"first": {"operation": "identity", "source": 0}, "second": {"operation": "cweight", "source": 1}}
+    ],
 }  # values for fields without a default; an entry with another such field adds it here
 
 
