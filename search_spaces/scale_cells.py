@@ -23,6 +23,7 @@ from search_spaces.pooling import image_mean
 Keeping = Literal["identity", "none", "cweight", "dil_conv", "dep_conv", "conv"]
 Halving = Literal["avg_pool", "max_pool", "down_cweight", "down_dil_conv", "down_dep_conv", "down_conv"]
 Doubling = Literal["up_cweight", "up_dep_conv", "up_conv", "up_dil_conv"]
+Scaling = Literal[Keeping, Halving, Doubling]
 HALVING: tuple[Halving, ...] = (
     "avg_pool", "max_pool", "down_cweight", "down_dil_conv", "down_dep_conv", "down_conv",
 )  # fmt: skip
@@ -42,7 +43,7 @@ class Step:
         source: 0 and 1 the inputs of the cell, 2 + i node i, earlier ones only.
     """
 
-    operation: Keeping | Halving | Doubling
+    operation: Scaling
     source: int
 
 
@@ -132,7 +133,7 @@ def _fitted(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return x if tuple(x.shape[2:]) == size else F.interpolate(x, size=size, mode="nearest")
 
 
-def _operation(kind: Keeping | Halving | Doubling, layers: Layers, width: int) -> nn.Module:
+def _operation(kind: Scaling, layers: Layers, width: int) -> nn.Module:
     match kind:
         case "identity":
             return nn.Identity()
