@@ -19,6 +19,10 @@ class Front(Entry, ABC):
     def out_channels(self, in_channels: int) -> int:
         """Channels that the module returns."""
 
+    def stride(self) -> int:
+        """Of its own smallest features: sizes that it takes are multiples of it."""
+        return 1
+
     @abstractmethod
     def build(self, layers: Layers, in_channels: int) -> nn.Module:
         """The module.

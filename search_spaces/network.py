@@ -56,7 +56,7 @@ class Network(nn.Module):
         deepest = architecture.encoder.levels().channels[-1]
         levels = architecture.levels()
         decoded = architecture.decoder.out_levels(levels, num_classes)
-        self.stride = max(levels.strides)
+        self.stride = math.lcm(max(levels.strides), architecture.front.stride())
         self.front = architecture.front.build(layers, in_channels)
         self.encoder = architecture.encoder.build(layers, architecture.front.out_channels(in_channels))
         self.context = architecture.context.build(layers, deepest)
