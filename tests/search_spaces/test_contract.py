@@ -43,6 +43,10 @@ REQUIRED: dict[str, object] = {
     "stages": 3,
     "rates": [1, 2],
     "deep": {"kind": "resnet", "width": 4},
+    "plan": [
+        {"width": 4, "operations": [{"kind": "conv"}]},
+        {"width": 8, "operations": [{"kind": "inverted"}]},
+    ],
     "blocks": [
         {"first": {"operation": {"kind": "conv"}}, "second": {"operation": {"kind": "pool"}, "source": 1}}
     ],
