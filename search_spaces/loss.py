@@ -155,15 +155,13 @@ def _value(
         )
     with torch.autocast(logits.device.type, enabled=False):
         scores = Scores(logits.float(), labels, ignore_index, extras)
-        fraction = scores.extras.fraction
         shares = [2.0**weighted.log_ratio for weighted in terms]
-        factors = [
-            share * weighted.schedule.factor(fraction) for share, weighted in zip(shares, terms, strict=True)
-        ]
-        parts = [
-            factor * weighted.term.value(scores)
-            for factor, weighted in zip(factors, terms, strict=True)
-            if factor > 0
-        ]
-        total: Tensor = torch.stack(parts).sum() / sum(shares)
+        total = None
+        for share, weighted in zip(shares, terms, strict=True):
+            weight = share / sum(shares) * weighted.schedule.factor(scores.extras.fraction)
+            if weight > 0:
+                value = weighted.term.value(scores)
+                part = value if weight == 1 else weight * value
+                total = part if total is None else total + part
+        assert total is not None, "a loss has a term that is always on"
         return total

@@ -54,6 +54,8 @@ def mean_loss(loss: Tensor, counts: Counts, absent: Absent) -> Tensor:
         absent: ``penalise_fp`` counts the loss as it is; ``skip`` leaves absent classes out of the mean;
             ``one`` counts them as perfect.
     """
+    if absent == "penalise_fp" and len(loss) == 1:
+        return loss.mean()  # without a valid pixel it is 0
     used = counts.used.expand_as(loss)
     present = used if absent == "penalise_fp" else used & (counts.labelled > 0)
     counted = present if absent == "skip" else used
@@ -75,51 +77,52 @@ def concave_power(value: Tensor, exponent: float) -> Tensor:
 
 def _of_samples(scores: Scores, *, squared: bool) -> Counts:
     samples, classes = scores.logits.shape[:2]
-    labels = scores.labels.reshape(samples, -1)
-    valid = None if scores.whole else scores.valid.reshape(samples, -1)
-    overlap, predicted = _SoftSums.apply(scores.softmax.reshape(samples, classes, -1), labels, valid, squared)
-    ones = torch.ones((), dtype=overlap.dtype, device=labels.device).expand(labels.shape)
-    labelled = _by_class(ones, labels, valid, classes)
+    probs, target = scores.softmax.reshape(samples, classes, -1), scores.target.reshape(samples, -1)
+    overlap, predicted, labelled = _SoftSums.apply(probs, target, scores.ignore_index, squared)
     return Counts(overlap, predicted, labelled, labelled.sum(1, keepdim=True) > 0)
 
 
-def _by_class(values: Tensor, labels: Tensor, valid: Tensor | None, classes: int) -> Tensor:
-    """Sums over the pixels of each class, (N, K), of values (N, P); in a fixed order, so that a seed repeats them."""
-    if valid is not None:
-        values = values * valid
-    if values.device.type == "cpu":
-        sums = values.new_zeros(len(labels), classes, dtype=torch.float64)
-        return sums.scatter_add_(1, labels, values.double()).to(values.dtype)
-    return torch.stack([torch.where(labels == c, values, 0.0).sum(1) for c in range(classes)], dim=1)
-
-
 class _SoftSums(torch.autograd.Function):
-    """Sums over pixels of p at the label (overlap) and of p or p^2 (predicted), each (N, K).
+    """Sums over pixels of p at the label (overlap), of p or p^2 (predicted) and of labels (labelled), each (N, K).
 
-    Written out because its gradient is one pass over p, where the graph of the same sums takes four, and because no one-hot
-    label map is made.
+    Written out because its gradient is one pass over p, where the graph of the same sums takes four. It goes class by class, so
+    that no one-hot label map is made and what it looks at stays near; in a fixed order, so that a seed repeats it. Masks are
+    floats, as multiplying by bools takes several times as long.
     """
 
     @staticmethod
-    def forward(ctx: Any, probs: Tensor, labels: Tensor, valid: Tensor | None, squared: bool) -> Any:
-        right = probs.gather(1, labels.unsqueeze(1)).squeeze(1)
-        weights = None if valid is None else valid.to(probs.dtype).unsqueeze(1)
+    def forward(ctx: Any, probs: Tensor, target: Tensor, ignore_index: int, squared: bool) -> Any:
+        labels = target.to(probs.dtype)
+        overlap, labelled = probs.new_empty(probs.shape[:2]), probs.new_empty(probs.shape[:2])
+        mask = torch.empty_like(labels)
+        for c in range(probs.shape[1]):
+            torch.eq(labels, c, out=mask)
+            torch.linalg.vecdot(probs[:, c], mask, out=overlap[:, c])
+            torch.sum(mask, 1, out=labelled[:, c])
+        weights = None
+        if probs.device.type != "cpu" or int(labelled.sum(dtype=torch.float64)) < target.numel():
+            weights = (target != ignore_index).to(probs.dtype).unsqueeze(1)
         if squared:
             predicted = torch.linalg.vecdot(probs, probs if weights is None else probs * weights)
         else:
             predicted = probs.sum(2) if weights is None else torch.linalg.vecdot(probs, weights)
-        ctx.pixels, ctx.weights = probs.shape[2], weights
+        ctx.weights = weights
         ctx.save_for_backward(labels, *([probs] if squared else []))
-        return _by_class(right, labels, valid, probs.shape[1]), predicted
+        ctx.mark_non_differentiable(labelled)
+        return overlap, predicted, labelled
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        overlap, predicted = grads
+        overlap, predicted, _ = grads
         labels, *probs = ctx.saved_tensors
+        grad = overlap.new_empty(*overlap.shape, labels.shape[1])
+        mask = torch.empty_like(labels)
+        for c in range(grad.shape[1]):
+            torch.eq(labels, c, out=mask)
+            torch.mul(mask, overlap[:, c, None], out=grad[:, c])
+            if not probs:
+                grad[:, c] += predicted[:, c, None]
         if probs:
-            grad = probs[0] * (2 * predicted).unsqueeze(2)
-        else:
-            grad = predicted.unsqueeze(2).expand(-1, -1, ctx.pixels).contiguous()
-        grad.scatter_add_(1, labels.unsqueeze(1), overlap.gather(1, labels).unsqueeze(1))
+            grad.addcmul_(probs[0], (2 * predicted).unsqueeze(2))
         return grad if ctx.weights is None else grad.mul_(ctx.weights), None, None, None

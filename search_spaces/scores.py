@@ -14,6 +14,8 @@ from search_spaces.errors import SpaceError
 
 Need = Literal["distance", "neighbours", "image", "prediction_distance", "second", "critic"]
 
+SUM = 2  # torch's number of this reduction
+
 
 @dataclass(frozen=True, slots=True)
 class LossExtras:
@@ -76,7 +78,6 @@ class Scores:
         logits: Float32 (N, K, *S).
         target: Labels as given, (N, *S) int64.
         ignore_index: Label of ignored pixels.
-        valid: Bool (N, *S); False where the pixel is ignored.
         extras: What training knows beside them.
         memo: What terms share beyond this, by name.
     """
@@ -87,9 +88,13 @@ class Scores:
         self.logits = logits
         self.target = labels
         self.ignore_index = ignore_index
-        self.valid = labels != ignore_index
         self.extras = extras or LossExtras()
         self.memo: dict[str, Any] = {}
+
+    @functools.cached_property
+    def valid(self) -> Tensor:
+        """False where the pixel is ignored, bool (N, *S)."""
+        return self.target != self.ignore_index
 
     @functools.cached_property
     def num_valid(self) -> Tensor:
@@ -162,6 +167,15 @@ class Scores:
         return math.sqrt(
             sum((size * step) ** 2 for size, step in zip(self.labels.shape[1:], self.spacing, strict=True))
         )
+
+    def mean_cross_entropy(self, weights: Tensor | None = None) -> Tensor:
+        """Mean of minus log-probability of the label, weighted by weights (K,) > 0 of its class; zero if nothing is valid."""
+        samples, classes = self.logits.shape[:2]
+        flat, target = self.log_probs.reshape(samples, classes, 1, -1), self.target.reshape(samples, 1, -1)
+        # torch's own mean is 0 / 0 where nothing is valid; its parts come at no further cost
+        total, share = torch.ops.aten.nll_loss2d_forward(flat, target, weights, SUM, self.ignore_index)
+        found: Tensor = total / torch.where(share > 0, share, 1.0)
+        return found
 
     def mean(self, per_pixel: Tensor) -> Tensor:
         """Mean over valid pixels of a map (N, *S), zero where there are none."""

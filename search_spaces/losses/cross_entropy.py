@@ -37,9 +37,7 @@ class CrossEntropy(LossTerm):
 
     def value(self, scores: Scores) -> Tensor:
         if self.smoothing == 0:
-            ignored = scores.ignore_index
-            total = F.nll_loss(scores.log_probs, scores.target, ignore_index=ignored, reduction="sum")
-            return total / scores.num_valid
+            return scores.mean_cross_entropy()
         return scores.mean(
             F.cross_entropy(scores.logits, scores.labels, reduction="none", label_smoothing=self.smoothing)
         )

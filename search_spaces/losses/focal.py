@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from search_spaces.codec import entry_from_json
@@ -43,5 +42,5 @@ class Focal(LossTerm):
 
     def value(self, scores: Scores) -> Tensor:
         log_right = scores.log_probs.gather(1, scores.labels.unsqueeze(1)).squeeze(1)  # (N, *S)
-        wrong = (-torch.expm1(log_right)).clamp(min=LEAST)
+        wrong = (1 - log_right.exp()).clamp(min=LEAST)
         return scores.mean(-(wrong**self.gamma) * log_right)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces.codec import entry_from_json
@@ -54,9 +53,4 @@ class WeightedCrossEntropy(LossTerm):
                 f"weighted_cross_entropy.weights: {len(self.weights)} weights given for {classes} classes; leave some out."
             )
         weights = list(self.weights) + [self.weights[-1]] * (classes - len(self.weights))
-        of_class = torch.tensor(weights, device=scores.target.device)
-        of_pixel = of_class.index_select(0, scores.labels.flatten()).view_as(scores.target)
-        total = of_pixel.sum() if scores.whole else (of_pixel * scores.valid).sum()
-        ignored = scores.ignore_index
-        losses = F.nll_loss(scores.log_probs, scores.target, of_class, ignore_index=ignored, reduction="sum")
-        return losses / total.clamp(min=min(weights))
+        return scores.mean_cross_entropy(torch.tensor(weights, device=scores.target.device))
