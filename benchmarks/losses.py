@@ -6,8 +6,8 @@ float64, as some lose digits in their sums. *ratio* is the median over
 rounds of our time over the peer's, forward and backward; ours and all peers take turns in each round, so that other work
 on the machine hits all alike. *fastest* marks the peer that ours is judged by: the goal is a ratio of at most 1.
 
-After the rows: what a combination of region terms costs against one of them, the most memory that a Dice needs,
-cases where a peer is wrong, and what distance maps add to a training step.
+After the rows: the cost of every term, what a combination of region terms costs against one of them, the most memory that a
+Dice needs, cases where a peer is wrong, and what distance maps add to a training step.
 
 The peers are no dependency. Give them a virtual environment of their own that sees this one:
 
@@ -25,6 +25,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peer_losses import PAIRS, Pair, inputs
@@ -40,10 +41,11 @@ from search_spaces.losses.jaccard import Jaccard
 from search_spaces.losses.tversky import Tversky
 from search_spaces.preset import load_preset
 from search_spaces.recipe import Augmentation
-from search_spaces.scores import LossExtras
+from search_spaces.register import kinds, lookup
+from search_spaces.scores import LossExtras, Need
 from workers.batches import TrainingSet
 from workers.contract import DataView
-from workers.distance_maps import label_maps
+from workers.distance_maps import label_maps, prediction_maps
 from workers.trainer import build_trainer
 
 GOALS = {
@@ -75,6 +77,7 @@ def main() -> None:
     )
     if options.only:
         return
+    costs(options.rounds)
     combinations(options.rounds, options.device)
     memory()
     print("\ncases where a peer is wrong: its value, the right one, ours")
@@ -94,11 +97,11 @@ class Row:
 def compare(pair: Pair, *, rounds: int, device: str) -> Row | None:
     """Values and times of a pair; None where no peer is installed."""
     logits, labels = (tensor.to(device) for tensor in inputs(pair.shape, pair.classes, pair.blobs))
-    peers = {name: make(pair) for name, make in pair.peers.items()}
+    peers = installed(pair)
     if not peers:
         return None
     runs = {"ours": pair.ours, **peers}
-    values = {name: float(run(logits.double(), labels)) for name, run in peers.items()}
+    values = {name: exact(run, logits, labels) for name, run in peers.items()}
     values["ours"] = float(pair.ours(logits, labels))
     seconds = times(runs, logits, labels, rounds=rounds)
     fastest = min(peers, key=lambda name: statistics.median(seconds[name]))
@@ -123,6 +126,25 @@ def compare(pair: Pair, *, rounds: int, device: str) -> Row | None:
     )
 
 
+def installed(pair: Pair) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """The peers of a pair that can be imported."""
+    found = {}
+    for name, make in pair.peers.items():
+        try:
+            found[name] = make(pair)
+        except ImportError as error:
+            print(f"{pair.name}: {name} is left out, {error}")
+    return found
+
+
+def exact(run: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor) -> float:
+    """A peer's value from float64, or from float32 where it allows nothing else."""
+    try:
+        return float(run(logits.double(), labels))
+    except RuntimeError:
+        return float(run(logits, labels))
+
+
 def times(
     runs: dict[str, Callable[[Tensor, Tensor], Tensor]], logits: Tensor, labels: Tensor, *, rounds: int
 ) -> dict[str, list[float]]:
@@ -144,6 +166,29 @@ def synchronise(tensor: Tensor) -> None:
     """Wait for a card."""
     if tensor.is_cuda:
         torch.cuda.synchronize()
+
+
+def costs(rounds: int) -> None:
+    """Every term against cross-entropy; what it needs is given, but maps of predictions, which it asks for itself."""
+    logits, labels = inputs((4, 4, 256, 256), 4, True)
+    spacing, needs = (1.0, 1.0), frozenset[Need](("distance", "neighbours"))
+    extras = LossExtras(
+        0.5,
+        spacing,
+        **label_maps(labels, needs, num_classes=4, ignore_index=255, spacing=spacing),  # type: ignore[arg-type]
+        image=torch.randn(4, 1, 256, 256),
+        distances=prediction_maps(spacing),
+        second=logits.flip(0),
+        critic=lambda image, maps: (image * maps.mean(1, keepdim=True)).mean((1, 2, 3)),
+    )
+    terms: dict[str, Any] = {kind: lookup(LossTerm, kind)() for kind in kinds(LossTerm)}  # type: ignore[type-abstract]
+    runs = {kind: functools.partial(term, extras=extras) for kind, term in terms.items()}
+    seconds = times(runs, logits, labels, rounds=max(3, rounds // 2))
+    print("\ncost of every term at 4 x 4 x 256 x 256, forward and backward, over that of cross-entropy")
+    base = seconds["cross_entropy"]
+    for kind in runs:
+        ratio = statistics.median(a / b for a, b in zip(seconds[kind], base, strict=True))
+        print(f"  {kind:<26}{1e3 * statistics.median(seconds[kind]):7.1f} ms {ratio:7.1f}")
 
 
 def combinations(rounds: int, device: str) -> None:

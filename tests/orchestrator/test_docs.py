@@ -15,7 +15,7 @@ from search_spaces.space import space_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("infra/*.md"), *ROOT.glob("examples/**/*.md")]
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("infra/*.md"), *ROOT.glob("examples/**/*.md")]
 )
 PRESENT = [page for page in PAGES if page.name not in ("design.md", "style.md")]
 """Pages that speak of what exists; the design also names commands that will."""
