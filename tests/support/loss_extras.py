@@ -1,5 +1,9 @@
-"""What terms need beside logits and labels, for tests: exact distance maps, a fixed image, second prediction and critic."""
+"""What tests of loss terms share: what terms need beside logits and labels, and inputs that are easy to reckon with."""
 
+import math
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -24,3 +28,15 @@ def extras(
         second=torch.randn(sizes, generator=generator),
         critic=lambda image, maps: (image[:, 0] * maps[:, 1]).flatten(1).mean(1),
     )
+
+
+def of_two(p: list[float], t: list[int]) -> tuple[Tensor, Tensor]:
+    """Logits and labels of a row of pixels whose class 1 has these probabilities."""
+    odds = torch.tensor([math.log(x / (1 - x)) for x in p])
+    logits = torch.stack([torch.zeros_like(odds), odds])
+    return logits.view(1, 2, 1, -1), torch.tensor(t).view(1, 1, -1)
+
+
+def close(value: float) -> Any:
+    """The number but for float32 sums."""
+    return pytest.approx(value, rel=2e-5)
