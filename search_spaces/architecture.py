@@ -13,6 +13,7 @@ from search_spaces.fronts.none import NoFront
 from search_spaces.head import Head
 from search_spaces.heads.conv import ConvHead
 from search_spaces.layers import Activation, Layers, Norm, Padding
+from search_spaces.pyramid import ScaleAttention
 from search_spaces.skip import Skip
 
 
@@ -55,6 +56,7 @@ class Architecture:
         conv_bias: Whether convolutions before a norm have a bias.
         padding: What is around an image of features.
         front: What happens to an image before the encoder.
+        pyramid: On which sizes of an image the whole network runs, and how its scores are mixed; None for its own alone.
     """
 
     encoder: Encoder
@@ -68,6 +70,7 @@ class Architecture:
     conv_bias: bool = field(default=False, metadata=LATER)
     padding: Padding = field(default="zeros", metadata=LATER)
     front: Front = field(default_factory=NoFront, metadata=LATER)
+    pyramid: ScaleAttention | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         levels = self.levels()

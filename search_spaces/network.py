@@ -71,33 +71,59 @@ class Network(nn.Module):
         for auxiliary in architecture.auxiliary:
             source = levels if auxiliary.of == "encoder" else decoded
             self.auxiliary_heads.append(_auxiliary_head(auxiliary, layers, source, num_classes))
+        self.pyramid = architecture.pyramid
+        self.mix: nn.Module | None = None
+        if architecture.pyramid is not None:
+            self.mix = architecture.pyramid.build(layers, decoded.channels[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, *S) -> logits (N, num_classes, *S)."""
-        return self._logits(x, with_auxiliary=False)[0]
+        return self._logits(x, training=False)[0]
 
     def training_logits(self, x: Tensor) -> list[tuple[Tensor, float]]:
-        """The logits and those of the auxiliary heads, each with the weight of its loss.
+        """The logits, those of the auxiliary heads and those of each scale, each with the weight of its loss.
 
         Shape:
             (N, in_channels, *S) -> logits (N, num_classes, *S) each.
         """
         weights = [1.0, *(auxiliary.weight for auxiliary in self.auxiliary)]
-        return list(zip(self._logits(x, with_auxiliary=True), weights, strict=True))
+        if self.pyramid is not None and self.pyramid.weight:
+            weights += [self.pyramid.weight] * len(self.pyramid.scales)
+        return list(zip(self._logits(x, training=True), weights, strict=True))
 
-    def _logits(self, x: Tensor, *, with_auxiliary: bool) -> list[Tensor]:
+    def _logits(self, x: Tensor, *, training: bool) -> list[Tensor]:
         size = tuple(x.shape[2:])
         x = pad_to_stride(x, self.stride)
         padded = tuple(x.shape[2:])
+        scores = (
+            self._scores(x, training=training)[0] if self.mix is None else self._mixed(x, training=training)
+        )
+        return [_cropped(resize(score, padded), size) for score in scores]
+
+    def _scores(self, x: Tensor, *, training: bool) -> tuple[list[Tensor], Tensor]:
+        """Scores, and in training those of the auxiliary heads, of any size; what the head took."""
         features: Features = self.encoder(self.front(x))
         features.maps[-1] = self.context(features.maps[-1])
         decoded: list[Tensor] = self.decoder(features)
         scores = [self.head(decoded[0])]
-        heads = zip(self.auxiliary, self.auxiliary_heads, strict=True) if with_auxiliary else ()
+        heads = zip(self.auxiliary, self.auxiliary_heads, strict=True) if training else ()
         for auxiliary, head in heads:
             source = features.maps if auxiliary.of == "encoder" else decoded
             scores.append(head(source[auxiliary.level]))
-        return [_cropped(resize(score, padded), size) for score in scores]
+        return scores, decoded[0]
+
+    def _mixed(self, x: Tensor, *, training: bool) -> list[Tensor]:
+        """Scores mixed over the scales; in training also the auxiliary ones of the largest, and those of each scale."""
+        assert self.pyramid is not None and self.mix is not None
+        size = tuple(int(length) for length in x.shape[2:])
+        maps, scores, auxiliary = [], [], []
+        for place, scaled in enumerate(self.pyramid.sizes(size, self.stride)):
+            found, last = self._scores(resize(x, scaled), training=training and place == 0)
+            maps.append(last)
+            scores.append(resize(found[0], size))
+            auxiliary += found[1:]
+        mixed: Tensor = self.mix(maps, scores)
+        return [mixed, *auxiliary, *(scores if training and self.pyramid.weight else ())]
 
 
 def _auxiliary_head(auxiliary: Auxiliary, layers: Layers, source: Levels, num_classes: int) -> nn.Module:
