@@ -17,6 +17,7 @@ import numpy as np
 from orchestrator.engine.encoding import Array, Encoding, encoding_of
 from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.events import Draft, Event, leading, opened
+from orchestrator.engine.objective import Vector
 from orchestrator.engine.sampler import History, Sampler
 from orchestrator.engine.samplers.sobol import QuasiRandom
 from orchestrator.engine.settings import EngineSettings
@@ -58,6 +59,7 @@ class Played:
         moved: Proposals that stood for the nearest recorded candidate.
         predicted: Trials whose curve was predicted.
         finish: Why it ended.
+        points: Worker-seconds spent and scores of each epoch of the search, in order.
     """
 
     seed: int
@@ -69,6 +71,7 @@ class Played:
     moved: int
     predicted: int
     finish: str
+    points: tuple[tuple[float, Vector], ...] = ()
 
     def best_after(self, worker_s: float) -> float | None:
         """The best value when so many worker-seconds were spent, if there was any."""
@@ -201,6 +204,7 @@ class _Run:
         self.place = SimulatedExecutor(self._curve, slots=settings.slots)
         self.seq = 0
         self.steps: list[Step] = []
+        self.points: list[tuple[float, Vector]] = []
         self.epochs = self.predicted = 0
         self.curves: dict[int, Recording] = {}
 
@@ -244,6 +248,8 @@ class _Run:
     def _note(self, result: EpochResult) -> None:
         name, sign = learned(self.settings)
         value = result.metrics.get(name)
+        if score := self.engine.state.trials[result.trial].score:
+            self.points.append((self.engine.state.spent_s(self.place.now), score))
         if value is not None and (not self.steps or sign * value > sign * self.steps[-1].best):
             now = self.place.now
             self.steps.append(Step(now, self.engine.state.spent_s(now), value))
@@ -260,6 +266,7 @@ class _Run:
             moved=self.moves.count,
             predicted=self.predicted,
             finish=finish,
+            points=tuple(self.points),
         )
 
 

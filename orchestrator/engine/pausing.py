@@ -126,7 +126,7 @@ class Pausing:
             blind = bool(group.blindness)
         else:
             blind = closing and rung.num_above() < self._scheduler.reduction
-        silent = rung.first_silent() if blind else None
+        silent = rung.first_silent() if blind else rung.first_unrivalled()
         return None if silent is None else Promotion(silent, self._epochs[level + 1], judged=False)
 
     def _synchronous(self, *, closing: bool) -> Promotion | None:

@@ -8,11 +8,13 @@ first objective. A trial on it is never ranked, and goes on unjudged from the lo
 
 Ranks above the floor: with one objective by its score, and of equal scores the network with fewer MACs goes first; with
 several, by non-dominated front, then by crowding (``pareto.ranking``), which is not kept sorted but worked out after each
-arrival.
+arrival. A silent trial that costs less than any above the floor goes on, too: small networks learn late, and no other can
+take its place.
 
 Source of the multi-objective ranks: Schmucker et al. 2021, "Multi-objective asynchronous successive halving",
     arXiv:2106.12639, the variant that ranks by non-dominated sorting.
-Deviations: crowding distance in place of an epsilon-net within a front; the floor.
+Deviations: crowding distance in place of an epsilon-net within a front; the first front goes on whole, as with many
+    objectives it holds more than one in ``reduction``; the floor.
 """
 
 import heapq
@@ -20,7 +22,7 @@ import math
 from bisect import bisect_left, bisect_right, insort
 
 from orchestrator.engine.objective import Vector
-from orchestrator.engine.pareto import ranking
+from orchestrator.engine.pareto import fronts, ranking
 
 TOUCHING = 0.01  # of the range of all scores: nearer to the lowest one than this is on the floor
 LUMP = 3  # trials that make a floor
@@ -85,7 +87,7 @@ class Rung:
             int
         ] = []  # heap of paused trials on the floor, beside such as are not there any more
         self._silent_below = -math.inf  # the floor up to which they were gathered
-        self._ranked: tuple[tuple[int, float | None], list[int]] = ((0, None), [])
+        self._ranked: tuple[tuple[int, float | None], list[int], int] = ((0, None), [], 0)
 
     def arrive(self, number: int, score: Vector | None, cost: float) -> None:
         """A trial reached the rung; ``cost`` orders equal scores, and must be the same in every run."""
@@ -118,12 +120,17 @@ class Rung:
         return self._split(self._sorted)
 
     def best_paused(self, quota: int) -> int | None:
-        """The best trial that pauses here and is among the first ``quota`` above the floor."""
+        """The best trial that pauses here and is among the first ``quota`` above the floor.
+
+        With several objectives the whole first front is among them: nothing is known to be better than its members.
+        """
         if not self._split(self._paused):
             return None
         if len(self.scores[self._paused[0][2]] or ()) == 1:
             return self._paused[0][2] if bisect_left(self._sorted, self._paused[0]) < quota else None
-        return next((number for number in self.ranked()[:quota] if number in self._pausing), None)
+        order = self.ranked()
+        quota = max(quota, self._ranked[2])
+        return next((number for number in order[:quota] if number in self._pausing), None)
 
     def ranked(self) -> list[int]:
         """Trials above the floor, best first."""
@@ -132,7 +139,7 @@ class Rung:
             keys = self._sorted[: self.num_above()]
             vectors = [self.scores[number] or () for _, _, number in keys]
             order = ranking(vectors, [cost for _, cost, _ in keys])
-            self._ranked = (version, [keys[index][2] for index in order])
+            self._ranked = (version, [keys[index][2] for index in order], fronts(vectors).count(1))
         return self._ranked[1]
 
     def rank(self, score: Vector) -> int:
@@ -159,6 +166,22 @@ class Rung:
         while heap and (heap[0] not in self._pausing or self.is_above(heap[0])):
             heapq.heappop(heap)
         return heap[0] if heap else None
+
+    def first_unrivalled(self) -> int | None:
+        """With several objectives, the first trial that pauses on the floor while none above it costs as little.
+
+        Its first score says nothing yet, and nothing that says something is better in all the others.
+        """
+        silent = [number for number in sorted(self._pausing) if not self.is_above(number)]
+        silent = [number for number in silent if len(self.scores[number] or ()) > 1]
+        if not silent:
+            return None
+        rivals = {(self.scores[number] or ())[1:] for number in self.ranked()}
+        for number in silent:
+            costs = (self.scores[number] or ())[1:]
+            if not any(all(a >= b for a, b in zip(rival, costs, strict=True)) for rival in rivals):
+                return number
+        return None
 
     def _split(self, keys: list[Key]) -> int:
         """How many of these lie above the floor; they come first."""

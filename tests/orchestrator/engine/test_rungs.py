@@ -130,3 +130,37 @@ def test_silence_and_blindness_are_what_a_full_count_says(seed: int) -> None:
             risen = sum(upper.is_above(number) for number in went_on)
             blind = lower.num_above() < 3 or not went_on or risen * 3 >= len(went_on)
             assert bool(blindness) == blind
+
+
+def several(*vectors: tuple[float, float]) -> Rung:
+    """A rung where trials 0, 1, ... of these scores pause; the floor is learned from those at 0."""
+    rung = Rung(1, Floor())
+    for number, vector in enumerate(vectors):
+        rung.arrive(number, vector, 0.0)
+        rung.pause(number, pauses=True)
+    return rung
+
+
+def test_the_first_front_goes_on_whole() -> None:
+    rung = several((0.9, -5.0), (0.8, -4.0), (0.7, -3.0), (0.6, -6.0), (0.5, -2.0), (0.4, -6.0))
+    gone = []
+    while (best := rung.best_paused(1)) is not None:
+        gone.append(best)
+        rung.pause(best, pauses=False)
+    assert sorted(gone) == [0, 1, 2, 4]  # of the others each is dominated
+
+
+def test_a_silent_trial_goes_on_where_none_that_speaks_costs_as_little() -> None:
+    rung = several((0.9, -5.0), (0.8, -4.0), (0.0, -9.0), (0.0, -3.0), (0.001, -4.0), (0.0, -6.0))
+    assert [rung.is_above(number) for number in range(6)] == [True, True, False, False, False, False]
+    assert rung.first_unrivalled() == 3
+    rung.pause(3, pauses=False)
+    assert rung.first_unrivalled() is None  # 4 costs as much as 1, which says something
+
+
+def test_with_one_objective_silence_needs_a_blind_rung() -> None:
+    rung = Rung(1, Floor())
+    for number, score in enumerate((0.9, 0.0, 0.0, 0.0)):
+        rung.arrive(number, (score,), 0.0)
+        rung.pause(number, pauses=True)
+    assert rung.first_unrivalled() is None and rung.first_silent() == 1
