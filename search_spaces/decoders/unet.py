@@ -6,11 +6,12 @@ Deviations: what a level computes is a cell; upsampling is a choice; convolution
     size of the finest features.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from search_spaces.cell import Cell
+from search_spaces.codec import LATER
 from search_spaces.decoder import Decoder
 from search_spaces.encoder import Features, Levels
 from search_spaces.layers import Layers
@@ -27,10 +28,12 @@ class UNetDecoder(Decoder):
     Attributes:
         cell: What each level computes after the skip, with weights of its own.
         upsample: How the size is doubled.
+        finest_skip: The skip of the finest level, where it is another than the architecture's.
     """
 
     cell: Cell
     upsample: Upsample = "transposed"
+    finest_skip: Skip | None = field(default=None, metadata=LATER)
 
     def out_levels(self, levels: Levels, num_classes: int) -> Levels:
         """Every level but the deepest, finest first."""
@@ -50,7 +53,11 @@ class _UNetModule(nn.Module):
         self.skips = nn.ModuleList()
         self.cells = nn.ModuleList()
         coarse = levels.channels[-1]
-        for fine, factor in zip(reversed(levels.channels[:-1]), reversed(factors(levels)), strict=True):
+        steps = list(zip(levels.channels[:-1], factors(levels), strict=True))
+        for level in range(len(steps) - 1, -1, -1):
+            fine, factor = steps[level]
+            if level == 0 and choice.finest_skip is not None:
+                skip = choice.finest_skip
             up, channels = upsampler(layers, choice.upsample, coarse=coarse, fine=fine, factor=factor)
             self.ups.append(up)
             self.skips.append(skip.build(layers, fine=fine, coarse=channels))

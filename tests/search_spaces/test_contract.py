@@ -11,6 +11,7 @@ from search_spaces.codec import canonical, entry_from_json, to_json
 from search_spaces.context import Context
 from search_spaces.decoder import Decoder
 from search_spaces.decoders.deepest import Deepest
+from search_spaces.decoders.unet import UNetDecoder
 from search_spaces.encoder import Encoder, Features, Levels
 from search_spaces.front import Front
 from search_spaces.head import Head
@@ -42,6 +43,7 @@ REQUIRED: dict[str, object] = {
     "widest": 16,
     "stages": 3,
     "rates": [1, 2],
+    "decoder": to_json(UNetDecoder(chain(Conv(3)))),
     "deep": {"kind": "resnet", "width": 4},
     "plan": [
         {"width": 4, "operations": [{"kind": "conv"}]},
