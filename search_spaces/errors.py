@@ -15,3 +15,7 @@ class NotInSpaceError(SpaceError):
 
 class ShapeError(SpaceError):
     """Tensors do not have the sizes that a module or a loss needs."""
+
+
+class MissingPackageError(SpaceError):
+    """An entry needs an optional package that is not installed."""

@@ -224,6 +224,14 @@ class OwnStart(nn.Module, ABC):
         """Set them; called after all within it have started as usual."""
 
 
+class Pretrained(nn.Module, ABC):
+    """A module that can take over weights from elsewhere."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Take them over; called when a new network has started, not when its own weights follow."""
+
+
 class Resize(nn.Module):
     """Bilinear or trilinear interpolation by a whole factor."""
 

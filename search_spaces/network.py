@@ -12,7 +12,7 @@ from search_spaces.architecture import Architecture, Auxiliary
 from search_spaces.codec import canonical
 from search_spaces.encoder import Features, Levels
 from search_spaces.errors import ShapeError
-from search_spaces.layers import Layers, OwnStart, resize
+from search_spaces.layers import Layers, OwnStart, Pretrained, resize
 
 
 def build_model(
@@ -21,7 +21,7 @@ def build_model(
     """Build the network of an architecture's canonical form.
 
     Convolutions start from He's normal distribution (arXiv:1502.01852, Eq. 10; fan-in), norms from one and
-    zero, and what is an ``OwnStart`` as it says.
+    zero, what is an ``OwnStart`` as it says, and what is ``Pretrained`` takes over weights unless the seed is None.
 
     Args:
         in_channels: Channels of an image.
@@ -44,6 +44,10 @@ def build_model(
     with _seeded(seed):
         network = Network(canonical(architecture), in_channels, num_classes, ndim)
         network.apply(_initialise)
+    if seed is not None:
+        for module in network.modules():
+            if isinstance(module, Pretrained):
+                module.load()
     return network
 
 
