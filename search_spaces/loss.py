@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
@@ -15,6 +16,9 @@ from search_spaces.loss_schedule import Constant, LossSchedule, least
 from search_spaces.register import Entry
 from search_spaces.scores import LossExtras, Need, Scores
 
+LEAST_NORM = (
+    0.01  # of a term's gradient over the anchor's: a term without one at the start is not blown up later
+)
 NEGLIGIBLE = -10.0  # log2 of a weight, relative to the largest, under which a term is dropped: a thousandth
 
 Role = Literal["distribution", "region", "boundary", "regulariser"]
@@ -54,7 +58,7 @@ class LossTerm(Entry, ABC):
         self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255, extras: LossExtras | None = None
     ) -> Tensor:
         """The term alone, as ``Loss`` computes it."""
-        return _value((Weighted(self),), logits, labels, ignore_index=ignore_index, extras=extras)
+        return _value(_scores(logits, labels, ignore_index, extras), (Weighted(self),), (1.0,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,16 @@ class Loss:
 
     Attributes:
         terms: The first one is the anchor, whose log-ratio is 0.
+        balance: What weights weigh: ``values`` of terms, or ``gradients``: each term is first brought to the anchor's mean
+            norm of the gradient with regard to the logits, measured in the first steps of training and kept from then on.
+
+    Source: Karimi & Salcudean 2019, section III-C, arXiv:1904.10030, balance two terms once an epoch by their values.
+    Deviations: gradients instead of values, which say little about influence; measured once, so that what is minimised does not
+        change during training.
     """
 
     terms: tuple[Weighted, ...]
+    balance: Literal["values", "gradients"] = field(default="values", metadata=LATER)
 
     def __post_init__(self) -> None:
         if not self.terms or self.terms[0].log_ratio != 0:
@@ -106,7 +117,13 @@ class Loss:
         return frozenset().union(*(weighted.term.needs for weighted in self.terms))
 
     def __call__(
-        self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255, extras: LossExtras | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        *,
+        ignore_index: int = 255,
+        extras: LossExtras | None = None,
+        norms: Tensor | None = None,
     ) -> Tensor:
         """The value, always in float32, also under autocast.
 
@@ -115,14 +132,29 @@ class Loss:
             labels: Class of each pixel, in [0, K), or ``ignore_index``.
             ignore_index: Label that never counts.
             extras: What training knows beside them; needed as far as ``needs`` says.
+            norms: For a balance of gradients the mean of what ``gradient_norms`` gave; without it values are weighed.
 
         Shape:
-            logits (N, K, *S) float; labels (N, *S) int64; returns a scalar.
+            logits (N, K, *S) float; labels (N, *S) int64; norms (T,) float32; returns a scalar.
 
         Raises:
             ShapeError: The sizes do not fit, or K < 2.
         """
-        return _value(self.terms, logits, labels, ignore_index=ignore_index, extras=extras)
+        scores = _scores(logits, labels, ignore_index, extras)
+        if self.balance == "values" or norms is None:
+            return _value(scores, self.terms, (1.0,) * len(self.terms))
+        return _value(scores, self.terms, (norms[0] / torch.maximum(norms, LEAST_NORM * norms[0])).unbind())
+
+    def gradient_norms(
+        self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255, extras: LossExtras | None = None
+    ) -> Tensor:
+        """Norm of the gradient of each term, without weight or schedule, with regard to the logits, (T,) float32."""
+        leaf = logits.detach().float().requires_grad_()
+        with torch.autocast(logits.device.type, enabled=False):
+            values = [
+                weighted.term.value(_scores(leaf, labels, ignore_index, extras)) for weighted in self.terms
+            ]
+            return torch.stack([torch.autograd.grad(value, leaf)[0].norm() for value in values])
 
     def canonical(self) -> "Loss":
         """Equal terms merged, negligible ones dropped, the anchor first in order of role and content."""
@@ -137,31 +169,28 @@ class Loss:
         )
         ratios = {part: quantise(math.log2(kept[part] / kept[order[0]])) + 0.0 for part in order}
         terms = tuple(Weighted(term, ratios[term, schedule], schedule) for term, schedule in order)
-        return self if terms == self.terms else Loss(terms)
+        balance = self.balance if len(terms) > 1 else "values"
+        return self if (terms, balance) == (self.terms, self.balance) else Loss(terms, balance)
 
 
-def _value(
-    terms: tuple[Weighted, ...],
-    logits: Tensor,
-    labels: Tensor,
-    *,
-    ignore_index: int,
-    extras: LossExtras | None,
-) -> Tensor:
+def _scores(logits: Tensor, labels: Tensor, ignore_index: int, extras: LossExtras | None) -> Scores:
     if logits.dim() < 3 or logits.shape[1] < 2 or logits.shape[:1] + logits.shape[2:] != labels.shape:
         raise ShapeError(
             f"loss: logits {tuple(logits.shape)} and labels {tuple(labels.shape)} given; "
             "(N, K, *S) with K >= 2 and (N, *S) are needed."
         )
-    with torch.autocast(logits.device.type, enabled=False):
-        scores = Scores(logits.float(), labels, ignore_index, extras)
-        shares = [2.0**weighted.log_ratio for weighted in terms]
-        total = None
-        for share, weighted in zip(shares, terms, strict=True):
+    return Scores(logits.float(), labels, ignore_index, extras)
+
+
+def _value(scores: Scores, terms: tuple[Weighted, ...], scales: Sequence[float | Tensor]) -> Tensor:
+    """Weighted mean of terms, each scaled beforehand, in float32."""
+    shares = [2.0**weighted.log_ratio for weighted in terms]
+    total: Tensor | None = None
+    with torch.autocast(scores.logits.device.type, enabled=False):
+        for share, weighted, scale in zip(shares, terms, scales, strict=True):
             weight = share / sum(shares) * weighted.schedule.factor(scores.extras.fraction)
             if weight > 0:
-                value = weighted.term.value(scores)
-                part = value if weight == 1 else weight * value
+                part = weight * scale * weighted.term.value(scores)
                 total = part if total is None else total + part
-        assert total is not None, "a loss has a term that is always on"
-        return total
+    assert total is not None, "a loss has a term that is always on"
+    return total

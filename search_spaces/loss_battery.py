@@ -233,8 +233,9 @@ def _logits(mask: Tensor, classes: int, scale: float) -> Tensor:
 def _value(loss: Loss, logits: Tensor, label: str, fraction: float) -> float:
     labels, extras = _case(label, logits.shape[1])
     known = replace(extras, fraction=fraction, second=FAINT * logits)
+    norms = _norms(loss, logits.shape[1])
     with torch.no_grad():
-        return loss(logits, labels, ignore_index=IGNORED, extras=known).item()
+        return loss(logits, labels, ignore_index=IGNORED, extras=known, norms=norms).item()
 
 
 def _gradient(loss: Loss, logits: Tensor, label: str, fraction: float) -> tuple[float, Tensor]:
@@ -245,9 +246,22 @@ def _gradient(loss: Loss, logits: Tensor, label: str, fraction: float) -> tuple[
 
 def _slope(loss: Loss, logits: Tensor, labels: Tensor, extras: LossExtras) -> tuple[float, Tensor]:
     leaf = logits.clone().requires_grad_()
-    value = loss(leaf, labels, ignore_index=IGNORED, extras=extras)
+    norms = _norms(loss, logits.shape[1])
+    value = loss(leaf, labels, ignore_index=IGNORED, extras=extras, norms=norms)
     (slope,) = torch.autograd.grad(value, leaf)
     return value.item(), slope
+
+
+@functools.lru_cache(maxsize=4)
+def _norms(loss: Loss, classes: int) -> Tensor | None:
+    """Norms as the first steps of training would measure them, of logits that know nothing yet."""
+    if loss.balance == "values":
+        return None
+    labels, extras = _case("both", classes)
+    logits = 0.1 * torch.randn(len(labels), classes, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    return loss.gradient_norms(
+        logits, labels, ignore_index=IGNORED, extras=replace(extras, second=FAINT * logits)
+    )
 
 
 def _margin(*values: float) -> float:

@@ -1,7 +1,7 @@
 """The choice of a loss, for use inside any space.
 
 An anchor of the cross-entropy family, at most one region term, at most one boundary term, at most two regularisers; weights as
-log-ratios to the anchor, so that no direction of the space only rescales the learning rate.
+log-ratios to the anchor, so that no direction of the space only rescales the learning rate; they weigh values or gradients.
 """
 
 from collections.abc import Callable
@@ -72,15 +72,18 @@ def choose_loss(choose: Choose, path: str = "loss") -> Loss:
     length = choose(f"{path}.terms.length", Choice((2, 1, 3, 4, 5)))
     anchor = choose(f"{path}.terms.0.term.kind", Choice(ANCHORS))
     terms = [Weighted(TERMS[anchor](choose, f"{path}.terms.0.term"))]
+    balance: tuple[Literal["gradients", "values"], ...] = ("gradients", "values")
+    balanced = choose(f"{path}.balance", Choice(balance)) if length > 1 else "values"
     kinds: tuple[str, ...] = ()
     for place in range(1, length):
         where = f"{path}.terms.{place}"
         kind = choose(f"{where}.term.kind", Choice(_next_kinds(kinds, further=length - 1)))
         kinds = (*kinds, kind)
-        ratio = choose(f"{where}.log_ratio", Real(*(BOUNDARIES | REGULARISERS).get(kind, RATIO)))
+        range_of_values = (BOUNDARIES | REGULARISERS).get(kind, RATIO)
+        ratio = choose(f"{where}.log_ratio", Real(*(range_of_values if balanced == "values" else RATIO)))
         term = TERMS[kind](choose, f"{where}.term")
         terms.append(Weighted(term, ratio, _schedule(choose, f"{where}.schedule", kind)))
-    return Loss(tuple(terms))
+    return Loss(tuple(terms), balanced)
 
 
 def _next_kinds(before: tuple[str, ...], *, further: int) -> tuple[str, ...]:

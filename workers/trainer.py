@@ -24,6 +24,8 @@ from workers.seeding import derive_seed
 CLIP_NORM = 12.0  # nnU-Net's value; stops single steps, leaves normal ones alone
 MOMENTUM = 0.9
 CHECK_STEPS = 32
+NORMS = "loss/norms"
+WARM_UP = 50  # steps in which the gradients of a loss's terms are measured
 NOISE = 0.1  # of the second prediction's image, relative to the deviation of grey values
 POLY_POWER = 0.9  # Chen et al. 2017, DeepLabV3, section 4
 GIVEN: frozenset[Need] = frozenset({"distance", "neighbours", "image", "prediction_distance", "second"})
@@ -44,6 +46,8 @@ class Trainer:
         device: Where it runs.
         micro_batches: Parts into which a batch is cut; the gradient is the mean over its samples all the same. What depends on
             the samples of a batch together (batch norm, a Dice over the batch) sees those of a part.
+        norms: For a loss that balances gradients: the sum of each term's norm over the first ``WARM_UP`` steps, (T,), on the
+            device; None for others.
     """
 
     model: SegmentationNetwork
@@ -54,12 +58,22 @@ class Trainer:
     max_epochs: int
     device: torch.device
     micro_batches: int = 1
+    norms: Tensor | None = None
 
     @property
     def network(self) -> Network:
         """The network that is evaluated and exported, in evaluation mode; takes windows from any device."""
         model = (self.model if self.average is None else self.average).eval()
         return lambda windows: cast(Tensor, model(windows.to(self.device)))
+
+    def packed_norms(self) -> dict[str, Tensor]:
+        """The norms for a checkpoint, by name; nothing for a loss without."""
+        return {} if self.norms is None else {NORMS: self.norms.clone()}
+
+    def load_norms(self, tensors: dict[str, Tensor]) -> None:
+        """Take the norms of a checkpoint where the loss has some."""
+        if self.norms is not None:
+            self.norms.copy_(tensors[NORMS])
 
     def train_epoch(self, epoch: int, source: Iterator[Batch] | None = None) -> float:
         """Train one epoch (1-based) and return its mean loss.
@@ -117,6 +131,11 @@ class Trainer:
             outputs = self.model.training_logits(images)
             if "second" in self.candidate.loss.needs:
                 extras = replace(extras, second=self._second(images))
+        if self.norms is not None and extras.fraction < self._warm_up:
+            ignored = self.training.ignore_index
+            self.norms += share * self.candidate.loss.gradient_norms(
+                outputs[0][0], labels, ignore_index=ignored, extras=extras
+            )
         loss = self._loss(outputs[0][0], labels, extras) * share
         total = loss
         for logits, weight in outputs[1:]:
@@ -141,7 +160,13 @@ class Trainer:
         return logits
 
     def _loss(self, logits: Tensor, labels: Tensor, extras: LossExtras) -> Tensor:
-        return self.candidate.loss(logits, labels, ignore_index=self.training.ignore_index, extras=extras)
+        ignored = self.training.ignore_index
+        return self.candidate.loss(logits, labels, ignore_index=ignored, extras=extras, norms=self.norms)
+
+    @property
+    def _warm_up(self) -> float:
+        """Share of the training in which norms of gradients are measured."""
+        return WARM_UP / (self.max_epochs * self.training.steps)
 
     def _update_average(self, step: int) -> None:
         if self.average is None:
@@ -177,7 +202,9 @@ def build_trainer(
         model = model.to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False) if candidate.recipe.average else None
     optimiser = build_optimiser(model, candidate.recipe)
-    return Trainer(model, average, optimiser, candidate, training, max_epochs, place, micro_batches)
+    balanced = candidate.loss.balance == "gradients"
+    norms = torch.zeros(len(candidate.loss.terms), device=place) if balanced else None
+    return Trainer(model, average, optimiser, candidate, training, max_epochs, place, micro_batches, norms)
 
 
 def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -11,13 +11,18 @@ from torch import nn
 
 from search_spaces.candidate import Candidate
 from search_spaces.loss import Loss, Weighted
+from search_spaces.loss_schedule import GaussRamp
+from search_spaces.losses.consistency import Consistency
 from search_spaces.losses.cross_entropy import CrossEntropy
+from search_spaces.losses.hausdorff_distance import HausdorffDistance
 from search_spaces.network import build_model
 from search_spaces.recipe import Augmentation, Recipe
 from search_spaces.scores import LossExtras
 from workers.batches import TrainingSet
+from workers.checkpoint import load_checkpoint
 from workers.contract import DataView
 from workers.errors import DivergedError
+from workers.leg import run_leg
 from workers.preprocessing import Prepared
 from workers.trainer import MOMENTUM, Trainer, build_optimiser, build_trainer, schedule_factor
 
@@ -172,3 +177,42 @@ def test_half_precision_trains_with_a_loss_in_single_precision(
     loss = made.train_epoch(1)
     assert math.isfinite(loss) and loss == pytest.approx(trainer(small, cases).train_epoch(1), rel=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in made.model.parameters())
+
+
+def with_loss(candidate: Candidate, *terms: Weighted, balance: Any = "values") -> Candidate:
+    return dataclasses.replace(candidate, loss=Loss(terms, balance))
+
+
+def test_gradients_are_balanced_from_the_first_steps_on_and_across_a_checkpoint(
+    small: Candidate, make_leg: Callable[..., Any], tmp_path: Any
+) -> None:
+    """Two legs of one epoch give what one leg of two gives; norms are summed over the first steps and then stay."""
+    balanced = with_loss(
+        small, Weighted(CrossEntropy()), Weighted(HausdorffDistance(), 1.0), balance="gradients"
+    )
+    reports: list[Any] = []
+    run_leg(make_leg(balanced), reports.append, lambda: False)
+    halves: list[Any] = []
+    storage = str(tmp_path / "halves")
+    run_leg(make_leg(balanced, last_epoch=1, storage=storage), halves.append, lambda: False)
+    later = make_leg(balanced, first_epoch=1, storage=storage, fence=8, checkpoint=halves[0].checkpoint)
+    run_leg(later, halves.append, lambda: False)
+    assert [report.loss for report in reports] == [report.loss for report in halves]
+    norms = load_checkpoint(reports[-1].checkpoint)[0]["loss/norms"]
+    assert norms.shape == (2,) and (norms > 0).all()
+    weighed: list[Any] = []
+    plain = with_loss(small, *balanced.loss.terms)
+    run_leg(make_leg(plain, storage=str(tmp_path / "weighed")), weighed.append, lambda: False)
+    assert weighed[0].loss != reports[0].loss
+    assert "loss/norms" not in load_checkpoint(weighed[-1].checkpoint)[0]
+
+
+def test_a_consistent_network_is_trained_with_a_second_prediction(
+    small: Candidate, make_leg: Callable[..., Any]
+) -> None:
+    candidate = with_loss(small, Weighted(CrossEntropy()), Weighted(Consistency(), 2.0, GaussRamp(0.3)))
+    first, second = [], []
+    for reports in (first, second):
+        result = run_leg(make_leg(candidate, fence=7 + len(first)), reports.append, lambda: False)
+        assert result.status == "completed", result.message
+    assert [report.loss for report in first] == [report.loss for report in second]
