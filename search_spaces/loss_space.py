@@ -58,6 +58,7 @@ KINDS: dict[Role, tuple[str, ...]] = {
     "region": REGIONS, "boundary": tuple(BOUNDARIES), "regulariser": tuple(REGULARISERS),
 }  # fmt: skip
 RATIO = (-3.0, 3.0)
+RULES = (-5.0, 1.0)  # of a regulariser's gradient, which pulls away from the truth
 
 Draw = Callable[[Choose, str], LossTerm]
 
@@ -80,7 +81,10 @@ def choose_loss(choose: Choose, path: str = "loss") -> Loss:
         kind = choose(f"{where}.term.kind", Choice(_next_kinds(kinds, further=length - 1)))
         kinds = (*kinds, kind)
         range_of_values = (BOUNDARIES | REGULARISERS).get(kind, RATIO)
-        ratio = choose(f"{where}.log_ratio", Real(*(range_of_values if balanced == "values" else RATIO)))
+        range_of_gradients = RULES if kind in REGULARISERS else RATIO
+        ratio = choose(
+            f"{where}.log_ratio", Real(*(range_of_values if balanced == "values" else range_of_gradients))
+        )
         term = TERMS[kind](choose, f"{where}.term")
         terms.append(Weighted(term, ratio, _schedule(choose, f"{where}.schedule", kind)))
     return Loss(tuple(terms), balanced)

@@ -103,7 +103,7 @@ def open_work(leg: Leg) -> Work:
                 f"{leg.checkpoint} holds epoch {state['epoch']}, but the leg begins after epoch {leg.first_epoch}."
             )
         unpack(tensors, trainer.model, trainer.average, trainer.optimiser)
-        trainer.load_norms(tensors)
+        trainer.load_loss_state(tensors)
     ahead = batches(
         training,
         range(leg.first_epoch + 1, leg.last_epoch + 1),
@@ -135,7 +135,7 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
     checkpoint = save_checkpoint(
         leg.storage,
         f"checkpoints/trial-{leg.trial:05d}/leg-{leg.fence:06d}/epoch-{epoch:04d}",
-        pack(trainer.model, trainer.average, trainer.optimiser) | trainer.packed_norms(),
+        pack(trainer.model, trainer.average, trainer.optimiser) | trainer.loss_state(),
         {
             "search": leg.search,
             "trial": leg.trial,

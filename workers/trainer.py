@@ -15,6 +15,7 @@ from search_spaces.network import Network as SegmentationNetwork
 from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
 from search_spaces.scores import LossExtras, Need
+from workers.adversary import Adversary, build_adversary
 from workers.batches import Batch, TrainingSet, batches
 from workers.distance_maps import prediction_maps
 from workers.errors import DivergedError
@@ -28,7 +29,9 @@ NORMS = "loss/norms"
 WARM_UP = 50  # steps in which the gradients of a loss's terms are measured
 NOISE = 0.1  # of the second prediction's image, relative to the deviation of grey values
 POLY_POWER = 0.9  # Chen et al. 2017, DeepLabV3, section 4
-GIVEN: frozenset[Need] = frozenset({"distance", "neighbours", "image", "prediction_distance", "second"})
+GIVEN: frozenset[Need] = frozenset(
+    {"distance", "neighbours", "image", "prediction_distance", "second", "critic"}
+)
 """What training gives to losses."""
 
 
@@ -46,6 +49,7 @@ class Trainer:
         device: Where it runs.
         micro_batches: Parts into which a batch is cut; the gradient is the mean over its samples all the same. What depends on
             the samples of a batch together (batch norm, a Dice over the batch) sees those of a part.
+        adversary: The critic of an adversarial term, or None.
         norms: For a loss that balances gradients: the sum of each term's norm over the first ``WARM_UP`` steps, (T,), on the
             device; None for others.
     """
@@ -59,6 +63,7 @@ class Trainer:
     device: torch.device
     micro_batches: int = 1
     norms: Tensor | None = None
+    adversary: Adversary | None = None
 
     @property
     def network(self) -> Network:
@@ -66,14 +71,17 @@ class Trainer:
         model = (self.model if self.average is None else self.average).eval()
         return lambda windows: cast(Tensor, model(windows.to(self.device)))
 
-    def packed_norms(self) -> dict[str, Tensor]:
-        """The norms for a checkpoint, by name; nothing for a loss without."""
-        return {} if self.norms is None else {NORMS: self.norms.clone()}
+    def loss_state(self) -> dict[str, Tensor]:
+        """What the loss needs in a checkpoint, by name; nothing for most losses."""
+        norms = {} if self.norms is None else {NORMS: self.norms.clone()}
+        return norms if self.adversary is None else norms | self.adversary.packed()
 
-    def load_norms(self, tensors: dict[str, Tensor]) -> None:
-        """Take the norms of a checkpoint where the loss has some."""
+    def load_loss_state(self, tensors: dict[str, Tensor]) -> None:
+        """Take it from a checkpoint."""
         if self.norms is not None:
             self.norms.copy_(tensors[NORMS])
+        if self.adversary is not None:
+            self.adversary.load(tensors)
 
     def train_epoch(self, epoch: int, source: Iterator[Batch] | None = None) -> float:
         """Train one epoch (1-based) and return its mean loss.
@@ -141,6 +149,9 @@ class Trainer:
         for logits, weight in outputs[1:]:
             total = total + weight * share * self._loss(logits, labels, extras)
         total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
+        if self.adversary is not None:
+            ignored = self.training.ignore_index
+            self.adversary.step(images, outputs[0][0], labels, ignore_index=ignored)
         return loss.detach()
 
     def _with_needs(self, extras: LossExtras, images: Tensor) -> LossExtras:
@@ -150,6 +161,7 @@ class Trainer:
             extras,
             image=images if "image" in needs else None,
             distances=prediction_maps(spacing) if "prediction_distance" in needs else None,
+            critic=self.adversary.critic if self.adversary else None,
         )
 
     @torch.no_grad()
@@ -204,7 +216,13 @@ def build_trainer(
     optimiser = build_optimiser(model, candidate.recipe)
     balanced = candidate.loss.balance == "gradients"
     norms = torch.zeros(len(candidate.loss.terms), device=place) if balanced else None
-    return Trainer(model, average, optimiser, candidate, training, max_epochs, place, micro_batches, norms)
+    adversary = None
+    if "critic" in candidate.loss.needs:
+        seed, ndim = derive_seed(training.seed, "critic"), len(training.view.size)
+        adversary = build_adversary(in_channels, num_classes, ndim=ndim, seed=seed, device=place)
+    return Trainer(
+        model, average, optimiser, candidate, training, max_epochs, place, micro_batches, norms, adversary
+    )
 
 
 def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from search_spaces.candidate import Candidate
+from search_spaces.critic import build_critic, critic_loss
 from search_spaces.loss import Loss, Weighted
 from search_spaces.loss_schedule import GaussRamp
+from search_spaces.losses.adversarial import Adversarial
 from search_spaces.losses.consistency import Consistency
 from search_spaces.losses.cross_entropy import CrossEntropy
 from search_spaces.losses.hausdorff_distance import HausdorffDistance
@@ -211,8 +213,46 @@ def test_a_consistent_network_is_trained_with_a_second_prediction(
     small: Candidate, make_leg: Callable[..., Any]
 ) -> None:
     candidate = with_loss(small, Weighted(CrossEntropy()), Weighted(Consistency(), 2.0, GaussRamp(0.3)))
-    first, second = [], []
+    first: list[Any] = []
+    second: list[Any] = []
     for reports in (first, second):
         result = run_leg(make_leg(candidate, fence=7 + len(first)), reports.append, lambda: False)
         assert result.status == "completed", result.message
     assert [report.loss for report in first] == [report.loss for report in second]
+
+
+def test_a_critic_learns_beside_the_network_and_goes_on_after_a_checkpoint(
+    small: Candidate, make_leg: Callable[..., Any], tmp_path: Any
+) -> None:
+    candidate = with_loss(small, Weighted(CrossEntropy()), Weighted(Adversarial(), -1.0))
+    whole: list[Any] = []
+    run_leg(make_leg(candidate), whole.append, lambda: False)
+    halves: list[Any] = []
+    storage = str(tmp_path / "halves")
+    run_leg(make_leg(candidate, last_epoch=1, storage=storage), halves.append, lambda: False)
+    later = make_leg(candidate, first_epoch=1, storage=storage, fence=8, checkpoint=halves[0].checkpoint)
+    run_leg(later, halves.append, lambda: False)
+    assert [report.loss for report in whole] == [report.loss for report in halves]
+    kept = [load_checkpoint(report.checkpoint)[0] for report in whole]
+    name = "critic/model/layers.0.weight"
+    assert not torch.equal(kept[0][name], kept[1][name])
+
+
+def test_a_critic_tells_labels_from_noise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    critic = build_critic(1, 2, ndim=2, seed=0)
+    optimiser = torch.optim.Adam(critic.parameters(), lr=1e-2)
+    labels = torch.zeros(4, 16, 16, dtype=torch.int64)
+    labels[:, 4:12, 4:12] = 1
+    labels[0, 0] = 255
+    logits = torch.randn(4, 2, 16, 16, generator=generator, requires_grad=True)
+    image = labels.clamp(max=1).unsqueeze(1).float()
+    losses = []
+    for _ in range(60):
+        loss = critic_loss(critic, image, logits, labels, ignore_index=255)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(math.log(2), abs=0.1) and losses[-1] < 0.2
+    assert logits.grad is None
