@@ -8,6 +8,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.cell import chain
 from search_spaces.contexts.aspp import Aspp
 from search_spaces.decoders.deeplab import DeepLabDecoder
+from search_spaces.encoder import Encoder
 from search_spaces.encoders.trellis import BEST_PATH, Block, Taken, Trellis
 from search_spaces.operations.conv import Conv
 from search_spaces.operations.preactivated import Preactivated
@@ -26,8 +27,13 @@ BEST_CELL = (
 
 def autodeeplab(width: int) -> Architecture:
     """The decoded network with so many channels a block at stride 4: 20 is S, 32 is M, 48 is L."""
+    return autodeeplab_with(Trellis(width, BEST_CELL, BEST_PATH))
+
+
+def autodeeplab_with(encoder: Encoder) -> Architecture:
+    """The context and the decoder of Auto-DeepLab after any encoder."""
     return Architecture(
-        encoder=Trellis(width, BEST_CELL, BEST_PATH),
+        encoder=encoder,
         context=Aspp((6, 12, 18), width=256, image_norm=True),
         skip=Concat(),
         decoder=DeepLabDecoder(chain(Conv(3), Conv(3)), width=256, low_level=1, low_width=48),

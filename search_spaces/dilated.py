@@ -1,17 +1,20 @@
-"""Systems on dilated residual networks that come in several depths."""
+"""Systems on dilated residual networks that come in several depths, and DeepLabV3+ on Xception."""
 
 from typing import Literal
 
 from search_spaces.architecture import Architecture, Auxiliary
 from search_spaces.cell import chain
+from search_spaces.context import Context
 from search_spaces.contexts.aspp import Aspp
 from search_spaces.contexts.none import NoContext
 from search_spaces.contexts.pyramid_pool import PyramidPool
 from search_spaces.decoders.deepest import Deepest
 from search_spaces.decoders.deeplab import DeepLabDecoder
 from search_spaces.encoders.resnet import Resnet
+from search_spaces.encoders.xception import Xception
 from search_spaces.heads.hidden import HiddenHead
 from search_spaces.operations.conv import Conv
+from search_spaces.operations.separable import Separable
 from search_spaces.skips.concat import Concat
 from search_spaces.skips.none import NoSkip
 
@@ -51,6 +54,17 @@ def deeplabv3plus(depth: Depth) -> Architecture:
         context=Aspp((6, 12, 18), width=256, image_norm=True, dropout=0.1),
         skip=Concat(),
         decoder=DeepLabDecoder(chain(Conv(3)), width=256, low_level=1, low_width=48),
+    )
+
+
+def xception_with(context: Context) -> Architecture:
+    """DeepLabV3+ on Xception-71 of output stride 16, its convolutions separable, with any context."""
+    separable = Separable(3, inner=True)
+    return Architecture(
+        encoder=Xception(71, output_stride=16),
+        context=context,
+        skip=Concat(),
+        decoder=DeepLabDecoder(chain(separable, separable), width=256, low_level=1, low_width=48),
     )
 
 

@@ -67,11 +67,22 @@ class Domain(ABC, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Domain[T]):
-    """One of several options: scalars, or tuples of scalars (written ``1,2,4`` in a trace)."""
+    """One of several options: scalars, or tuples of scalars (written ``1,2,4`` in a trace).
+
+    Attributes:
+        options: What may be chosen.
+        weights: How often each is drawn relative to the others; empty draws all alike. An option that stands for several
+            values, which a later decision tells apart, has as many.
+    """
 
     options: tuple[T, ...]
+    weights: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.weights and (len(self.weights) != len(self.options) or min(self.weights) < 1):
+            raise SpaceError(
+                f"a choice needs one weight from 1 for each option, {self.weights} given for {self}."
+            )
         if not self.options:
             raise SpaceError("a choice needs at least one option.")
         if len({repr(label(option)) for option in self.options}) != len(self.options):
@@ -81,7 +92,12 @@ class Choice(Domain[T]):
         return ", ".join(str(label(option)) for option in self.options)
 
     def draw(self, rng: random.Random) -> T:
-        return self.options[int(rng.random() * len(self.options))]
+        place = int(rng.random() * (sum(self.weights) or len(self.options)))
+        for option, weight in zip(self.options, self.weights or (1,) * len(self.options), strict=True):
+            place -= weight
+            if place < 0:
+                return option
+        raise AssertionError("a draw lies below the sum of weights")
 
     def contains(self, value: object) -> bool:
         return any(_same(value, option) for option in self.options)
@@ -111,7 +127,8 @@ class Choice(Domain[T]):
         raise self._refuse(scalar)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "choice", "options": list(self.labels)}
+        weights = {"weights": list(self.weights)} if self.weights else {}
+        return {"kind": "choice", "options": list(self.labels)} | weights
 
 
 @dataclass(frozen=True, slots=True)

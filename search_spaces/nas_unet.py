@@ -26,11 +26,16 @@ UP = (
 
 def nas_unet(width: int, depth: int = 5) -> Architecture:
     """The decoded network with so many channels a node and so many cells on the way down."""
+    return nas_unet_with(DOWN, UP, width, depth)
+
+
+def nas_unet_with(down: tuple[Sum, ...], up: tuple[Sum, ...], width: int, depth: int) -> Architecture:
+    """The network of any two cells."""
     return Architecture(
-        encoder=NasUNetEncoder(DOWN, width, depth),
+        encoder=NasUNetEncoder(down, width, depth),
         context=NoContext(),
         skip=NoSkip(),
-        decoder=NasUNetDecoder(UP, width),
+        decoder=NasUNetDecoder(up, width),
         norm="group",
         head=ConvHead(bias=False),
     )

@@ -7,16 +7,11 @@ Source: Chen et al. 2018, "Encoder-decoder with atrous separable convolution for
 from dataclasses import dataclass
 from typing import ClassVar
 
-from search_spaces.architecture import Architecture
 from search_spaces.candidate import Candidate
-from search_spaces.cell import chain
 from search_spaces.contexts.aspp import Aspp
-from search_spaces.decoders.deeplab import DeepLabDecoder
-from search_spaces.encoders.xception import Xception
-from search_spaces.operations.separable import Separable
+from search_spaces.dilated import xception_with
 from search_spaces.preset import Preset
 from search_spaces.register import entry
-from search_spaces.skips.concat import Concat
 from search_spaces.start import start_from
 
 
@@ -35,11 +30,5 @@ class DeepLabV3PlusXception(Preset):
     parameters: ClassVar[int] = 43_477_323  # 19 classes; Liu et al. 2019, arXiv:1901.02985, Table 4: 43.48 M
 
     def candidate(self) -> Candidate:
-        separable = Separable(3, inner=True)
-        architecture = Architecture(
-            encoder=Xception(71, output_stride=16),
-            context=Aspp((6, 12, 18), width=256, image_norm=True, separable=True, dropout=0.1),
-            skip=Concat(),
-            decoder=DeepLabDecoder(chain(separable, separable), width=256, low_level=1, low_width=48),
-        )
-        return start_from(architecture)
+        context = Aspp((6, 12, 18), width=256, image_norm=True, separable=True, dropout=0.1)
+        return start_from(xception_with(context))

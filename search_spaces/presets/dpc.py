@@ -6,16 +6,11 @@ Source: Chen et al. 2018, "Searching for efficient multi-scale architectures for
 from dataclasses import dataclass
 from typing import ClassVar
 
-from search_spaces.architecture import Architecture
 from search_spaces.candidate import Candidate
-from search_spaces.cell import chain
 from search_spaces.contexts.dpc import Dpc
-from search_spaces.decoders.deeplab import DeepLabDecoder
-from search_spaces.encoders.xception import Xception
-from search_spaces.operations.separable import Separable
+from search_spaces.dilated import xception_with
 from search_spaces.preset import Preset
 from search_spaces.register import entry
-from search_spaces.skips.concat import Concat
 from search_spaces.start import start_from
 
 
@@ -31,11 +26,4 @@ class DensePredictionCell(Preset):
     parameters: ClassVar[int] = 41_608_523  # counted here
 
     def candidate(self) -> Candidate:
-        separable = Separable(3, inner=True)
-        architecture = Architecture(
-            encoder=Xception(71, output_stride=16),
-            context=Dpc(256, dropout=0.1),
-            skip=Concat(),
-            decoder=DeepLabDecoder(chain(separable, separable), width=256, low_level=1, low_width=48),
-        )
-        return start_from(architecture)
+        return start_from(xception_with(Dpc(256, dropout=0.1)))
