@@ -82,8 +82,10 @@ def describe(event: Event, state: State) -> str | None:
     match event.kind:
         case "epoch":
             trial = body["trial"]
+            learned = [objective.name for objective in state.objectives if objective.is_learned]
+            shown = dict.fromkeys((*learned, "dice", "miou"))
             metrics = ", ".join(
-                f"{name} {body['metrics'][name]:.4f}" for name in ("dice", "miou") if name in body["metrics"]
+                f"{name} {body['metrics'][name]:.4f}" for name in shown if name in body["metrics"]
             )
             name = state.trials[trial].name
             head = f"trial {trial:3d} {name}: epoch {body['epoch']}"
