@@ -77,13 +77,16 @@ def main() -> None:
     )
     if options.only:
         return
-    costs(options.rounds)
     combinations(options.rounds, options.device)
+    if options.device != "cpu":
+        maps(options.rounds, options.device)
+        return
+    costs(options.rounds)
     memory()
     print("\ncases where a peer is wrong: its value, the right one, ours")
     for case in wrong_peers():
         print(f"  {case}")
-    maps(options.rounds)
+    maps(options.rounds, options.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +250,8 @@ def peak_bytes(run: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: 
     return most
 
 
-def maps(rounds: int) -> None:
-    """Distance maps of a batch beside a training step that uses them, on one core, in one process."""
+def maps(rounds: int, device: str) -> None:
+    """Distance maps of a batch, made on one core, beside a training step that uses them."""
     batch, classes, size = 4, 4, 256
     view = DataView("", "", "images", (size, size), batch, batch)
     training = TrainingSet((), view, Augmentation(), (), 255, 0)
@@ -266,14 +269,17 @@ def maps(rounds: int) -> None:
     for name in ("small_unet", "unet"):
         made = load_preset(name).candidate()
         candidate = made.__class__(made.architecture, loss, made.recipe, made.preprocessing)
-        trainer = build_trainer(candidate, training, in_channels=1, num_classes=classes, max_epochs=1)
+        trainer = build_trainer(
+            candidate, training, in_channels=1, num_classes=classes, max_epochs=1, device=device
+        )
         extras = LossExtras(0.5, spacing, distance=make()["distance"])
         runs = {"maps": make, "step": functools.partial(trainer._step, images, labels, extras)}
         seconds: dict[str, list[float]] = {what: [] for what in runs}
-        for _ in range(3 if name == "unet" else rounds):
+        for _ in range(3 if name == "unet" and device == "cpu" else rounds):
             for what, run in runs.items():
                 started = time.perf_counter()
                 run()
+                synchronise(next(trainer.model.parameters()))
                 seconds[what].append(time.perf_counter() - started)
         ms = {what: 1e3 * statistics.median(values) for what, values in seconds.items()}
         share = ms["maps"] / ms["step"]
