@@ -56,16 +56,16 @@ class HausdorffConvolution(LossTerm):
         probs = scores.probs[:, first:]
         truth = scores.truth[:, first:].to(probs.dtype)
         error = (truth - probs).square()
-        maps = torch.cat([truth, probs], dim=1)
-        of_truth, of_probs = ball_means(maps, radii=self.radii, spacing=scores.spacing).chunk(
-            2, dim=2
-        )  # (R, N, C, *S)
-        alarms = probs * (_mostly(1 - of_truth) + _mostly(of_probs))
-        misses = truth * (_mostly(of_truth) + _mostly(1 - of_probs))
-        weights = probs.new_tensor(self.radii) ** self.alpha
-        total = torch.tensordot(weights / weights.sum(), alarms + misses, dims=1)
+        with torch.no_grad():
+            fits_truth, fits_outside = self._fits(truth, scores)
+        fits_probs, fits_rest = self._fits(probs, scores)
+        total = probs * (fits_outside + fits_probs) + truth * (fits_truth + fits_rest)
         return scores.mean((error * total).mean(1))
 
-
-def _mostly(share: Tensor) -> Tensor:
-    return (2 * share - 1).clamp(min=0)
+    def _fits(self, maps: Tensor, scores: Scores) -> tuple[Tensor, Tensor]:
+        """Weighted means over radii of f(B_r m) and f(1 - B_r m), each (N, C, *S)."""
+        weights = maps.new_tensor(self.radii) ** self.alpha
+        weights = weights / weights.sum()
+        side = 2 * ball_means(maps, radii=self.radii, spacing=scores.spacing) - 1  # (R, N, C, *S)
+        inside, outside = side.clamp(min=0), (-side).clamp(min=0)
+        return torch.tensordot(weights, inside, dims=1), torch.tensordot(weights, outside, dims=1)

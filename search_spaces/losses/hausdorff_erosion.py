@@ -55,9 +55,9 @@ class HausdorffErosion(LossTerm):
         for weight in weights:
             eroded = (cross_mean(error) - 0.5).clamp(min=0)
             flat = eroded.flatten(2)
-            low, high = (
-                part.view(*flat.shape[:2], *[1] * (error.dim() - 2)) for part in (flat.amin(2), flat.amax(2))
-            )
-            error = torch.where(high > low, (eroded - low) / (high - low).clamp(min=1e-6), eroded)
+            low, high = flat.amin(2, keepdim=True), flat.amax(2, keepdim=True)
+            height = torch.where(high > low, high - low, 1.0)
+            shift = torch.where(high > low, low, 0.0)
+            error = ((flat - shift) / height).view_as(error)
             total = total + weight * error
         return scores.mean(total.mean(1)) / math.fsum(weights)
