@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.dense_block import before_conv
-from search_spaces.layers import Layers
+from search_spaces.layers import Layers, OwnStart
 
 
 class ReversibleBlocks(nn.Module):
@@ -39,6 +39,25 @@ class ReversibleBlocks(nn.Module):
             return _forwards(self.blocks, x)
         weights = [weight for weight in self.parameters() if weight.requires_grad]
         return cast(Tensor, _Reversed.apply(x, self.blocks, *weights))
+
+
+class Lead(OwnStart):
+    """A pointwise convolution to the channels of the next blocks, nothing after it; it starts as linear ones do."""
+
+    def __init__(self, layers: Layers, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = layers.conv(in_channels, out_channels, kernel=1, bias=True)
+        self.deviation = in_channels**-0.5
+
+    def start(self) -> None:
+        """Variance is kept, where He's start for rectified units doubles it."""
+        for weight in self.conv.parameters():
+            nn.init.normal_(weight, std=self.deviation) if weight.dim() > 1 else nn.init.zeros_(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, *S) -> (N, out_channels, *S)."""
+        result: Tensor = self.conv(x)
+        return result
 
 
 def _residual(layers: Layers, channels: int) -> nn.Module:

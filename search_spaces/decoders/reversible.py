@@ -14,7 +14,7 @@ from search_spaces.encoder import Features, Levels
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers, Resize
 from search_spaces.register import entry
-from search_spaces.reversible import ReversibleBlocks
+from search_spaces.reversible import Lead, ReversibleBlocks
 from search_spaces.skip import Skip
 from search_spaces.upsampling import factors, refuse_jumps
 
@@ -55,8 +55,7 @@ class _ReversibleModule(nn.Module):
         coarse = levels.channels[-1]
         self.deepest = ReversibleBlocks(layers, coarse, depth=choice.depth)
         for fine, factor in zip(reversed(levels.channels[:-1]), reversed(factors(levels)), strict=True):
-            conv = layers.conv(coarse, fine, kernel=1, bias=True)
-            self.ups.append(nn.Sequential(conv, Resize(factor)))
+            self.ups.append(nn.Sequential(Lead(layers, coarse, fine), Resize(factor)))
             self.skips.append(skip.build(layers, fine=fine, coarse=fine))
             self.stages.append(ReversibleBlocks(layers, fine, depth=choice.depth))
             coarse = fine

@@ -14,7 +14,7 @@ from search_spaces.encoder import Encoder, Features, Levels
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers
 from search_spaces.register import entry
-from search_spaces.reversible import ReversibleBlocks
+from search_spaces.reversible import Lead, ReversibleBlocks
 
 
 @entry("reversible")
@@ -55,8 +55,8 @@ class _ReversibleModule(nn.Module):
         self.stages = nn.ModuleList()
         before = in_channels
         for stage, width in enumerate(choice.widths):
-            bias = layers.bias if stage == 0 else True
-            self.convs.append(layers.conv(before, width, kernel=1 if stage else 3, bias=bias))
+            first = layers.conv(before, width, kernel=3, bias=layers.bias) if stage == 0 else None
+            self.convs.append(first or Lead(layers, before, width))
             self.stages.append(ReversibleBlocks(layers, width, depth=choice.depth))
             before = width
 
