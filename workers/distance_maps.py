@@ -1,4 +1,4 @@
-"""Distance maps that losses need: of labels, made beside the batch, and of predictions, made at each step.
+"""Distance maps that losses need: of labels, made with the batch, or on a card; of predictions, made at each step.
 
 All distances are exact, between centres of pixels or voxels, in the unit of ``spacing``. What each map means stands in
 ``search_spaces.scores.LossExtras``. Ignored pixels belong to no class and to no object: they are never the nearest of one.
@@ -106,6 +106,29 @@ def neighbour_distances(labels: Labels, *, ignore_index: int, spacing: tuple[flo
             group = (numbers > 0) & (((numbers - 1) >> bit & 1) == value)
             np.minimum(second, _to_nearest(~group, spacing), out=second, where=nearest >> bit & 1 != value)
     return _lengths(where, spacing) + second
+
+
+def made_by_loader(needs: frozenset[Need], device: str) -> frozenset[Need]:
+    """Needs whose maps come with the batch. A card makes signed distances itself, faster than all cores beside it."""
+    return needs - {"distance"} if device == "cuda" else needs
+
+
+def signed_distances_of(
+    labels: Tensor, *, num_classes: int, ignore_index: int, spacing: Sequence[float]
+) -> Tensor:
+    """``signed_distances`` of a batch, where its labels are; meant for a card.
+
+    Shape:
+        labels (N, *S) int64; returns (N, K, *S) float32.
+    """
+    classes = torch.arange(num_classes, device=labels.device).view(1, -1, *[1] * (labels.ndim - 1))
+    inside = labels.unsqueeze(1) == classes
+    outer = _to_nearest_of(inside.flatten(0, 1), tuple(spacing)).view(inside.shape)  # infinite where absent
+    other = torch.where(inside, torch.inf, outer).amin(1, keepdim=True)
+    space = tuple(range(2, inside.ndim))
+    present = inside.any(dim=space, keepdim=True)
+    counted = present & (present.sum(1, keepdim=True) > 1)
+    return torch.where(counted, torch.where(inside, -other, outer), 0.0)
 
 
 def prediction_maps(spacing: Sequence[float]) -> Callable[[Tensor], Tensor]:

@@ -13,6 +13,7 @@ from workers.batches import Batch, TrainingSet, batches, sample_spacing
 from workers.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
 from workers.contract import EpochResult, Leg, LegResult, Status
 from workers.data.dataset import Case, Dataset, open_dataset
+from workers.distance_maps import made_by_loader
 from workers.errors import CheckpointError, DivergedError
 from workers.evaluate import class_names, evaluate, prepared_cases
 from workers.latency import latency_ms
@@ -83,7 +84,7 @@ def open_work(leg: Leg) -> Work:
         symmetries=dataset.symmetries,
         ignore_index=dataset.manifest.ignore_index,
         seed=leg.seed,
-        needs=candidate.loss.needs,
+        needs=made_by_loader(candidate.loss.needs, leg.device),
         num_classes=dataset.num_classes,
         spacing=sample_spacing(cases, leg.data),
     )

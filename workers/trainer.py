@@ -17,7 +17,7 @@ from search_spaces.recipe import Recipe
 from search_spaces.scores import LossExtras, Need
 from workers.adversary import Adversary, build_adversary
 from workers.batches import Batch, TrainingSet, batches
-from workers.distance_maps import prediction_maps
+from workers.distance_maps import prediction_maps, signed_distances_of
 from workers.errors import DivergedError
 from workers.inference import Network
 from workers.seeding import derive_seed
@@ -133,7 +133,7 @@ class Trainer:
     def _backward(self, images: Tensor, labels: Tensor, extras: LossExtras, *, share: float) -> Tensor:
         """Add the gradient of a part of a batch; its share of the batch's loss."""
         images, labels = _to_device(images, self.device), labels.to(self.device, non_blocking=True)
-        extras = self._with_needs(extras.to(self.device), images)
+        extras = self._with_needs(extras.to(self.device), images, labels)
         bf16 = self.candidate.recipe.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
             outputs = self.model.training_logits(images)
@@ -154,11 +154,20 @@ class Trainer:
             self.adversary.step(images, outputs[0][0], labels, ignore_index=ignored)
         return loss.detach()
 
-    def _with_needs(self, extras: LossExtras, images: Tensor) -> LossExtras:
-        """Extras with what the loss needs beside the maps of the labels, which came with the batch."""
+    def _with_needs(self, extras: LossExtras, images: Tensor, labels: Tensor) -> LossExtras:
+        """Extras with what the loss needs beside the maps of the labels that came with the batch."""
         needs, spacing = self.candidate.loss.needs, extras.spacing or (1.0,) * (images.ndim - 2)
+        distance = extras.distance
+        if "distance" in needs and self.device.type == "cuda":
+            distance = signed_distances_of(
+                labels,
+                num_classes=self.training.num_classes,
+                ignore_index=self.training.ignore_index,
+                spacing=spacing,
+            )
         return replace(
             extras,
+            distance=distance,
             image=images if "image" in needs else None,
             distances=prediction_maps(spacing) if "prediction_distance" in needs else None,
             critic=self.adversary.critic if self.adversary else None,

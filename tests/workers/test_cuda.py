@@ -10,6 +10,11 @@ import pytest
 import torch
 
 from search_spaces.candidate import Candidate
+from search_spaces.loss import Loss, Weighted
+from search_spaces.losses.boundary import Boundary
+from search_spaces.losses.cross_entropy import CrossEntropy
+from search_spaces.losses.hausdorff_distance import HausdorffDistance
+from search_spaces.losses.unet_border import UNetBorder
 from search_spaces.preset import load_preset
 from search_spaces.space import load_space, sample
 from workers.contract import EpochResult, Leg, LegResult
@@ -45,6 +50,18 @@ def test_presets_learn(make_leg: MakeLeg, name: str) -> None:
     ended, epochs = run(make_leg(load_preset(name).candidate(), device="cuda", last_epoch=4))
     assert ended.status == "completed", ended.message
     assert epochs[-1].loss < epochs[0].loss
+
+
+def test_losses_with_maps_train_alike_on_a_card_and_on_cores(make_leg: MakeLeg, small: Candidate) -> None:
+    """A card makes signed distances itself; the loss of the first epoch is the same within its rounding."""
+    terms = (CrossEntropy(), Boundary(), UNetBorder(), HausdorffDistance())
+    candidate = dataclasses.replace(small, loss=Loss(tuple(map(Weighted, terms))))
+    losses = []
+    for fence, device in enumerate(("cuda", "cpu")):
+        ended, epochs = run(make_leg(candidate, device=device, fence=fence, last_epoch=1))
+        assert ended.status == "completed", ended.message
+        losses.append(epochs[0].loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
 @pytest.mark.parametrize(("first", "then"), [("cuda", "cpu"), ("cpu", "cuda")])

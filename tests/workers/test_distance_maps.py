@@ -1,6 +1,7 @@
 """Distance maps against every pair of pixels."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from workers.components import components
 from workers.distance_maps import (
     _of_masks,
     label_maps,
+    made_by_loader,
     neighbour_distances,
     prediction_maps,
     signed_distances,
+    signed_distances_of,
 )
 
 ROW = np.array([[0, 0, 1, 1, 1, 2, 0, 0]])
@@ -56,6 +59,11 @@ def test_signed_distances_against_all_pairs(
         outer, inner = slow_distance(inside, spacing), slow_distance(others, spacing)
         expected = np.where(inside, -inner, outer) if inside.any() else np.zeros(shape)
         np.testing.assert_allclose(found[k], expected, rtol=1e-5)
+    batch = torch.from_numpy(np.stack([labels, labels[::-1], np.full_like(labels, 2)]))
+    on_card = signed_distances_of(batch, num_classes=classes, ignore_index=255, spacing=spacing)
+    np.testing.assert_allclose(on_card[0], found, rtol=1e-5)
+    np.testing.assert_allclose(on_card[1], found[:, ::-1], rtol=1e-5)
+    assert not on_card[2].any()
 
 
 @pytest.mark.parametrize("label", [0, 2, 255])
@@ -121,3 +129,5 @@ def test_only_what_is_needed_is_made() -> None:
     )
     assert maps["distance"].shape == (2, 3, 1, 8) and maps["neighbours"].shape == (2, 1, 8)
     assert torch.equal(maps["distance"][1], maps["distance"][0].flip(-1))
+    both: frozenset[Any] = frozenset(("distance", "neighbours"))
+    assert (made_by_loader(both, "cpu"), made_by_loader(both, "cuda")) == (both, {"neighbours"})
