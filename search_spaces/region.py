@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from search_spaces.errors import SpaceError
 from search_spaces.scores import Scores
 
 Absent = Literal["penalise_fp", "skip", "one"]
@@ -102,6 +103,11 @@ class _SoftSums(torch.autograd.Function):
         weights = None
         if probs.device.type != "cpu" or int(labelled.sum(dtype=torch.float64)) < target.numel():
             weights = (target != ignore_index).to(probs.dtype).unsqueeze(1)
+            if probs.device.type == "cpu" and float(weights.sum()) != float(labelled.sum()):
+                raise SpaceError(
+                    f"loss: a label is {int(target[target != ignore_index].max())}; whole numbers from 0 to "
+                    f"{probs.shape[1] - 1}, and {ignore_index} for ignored pixels, are allowed."
+                )
         if squared:
             predicted = torch.linalg.vecdot(probs, probs if weights is None else probs * weights)
         else:
