@@ -1,7 +1,7 @@
 """Global attention upsample.
 
 Source: Li et al. 2018, "Pyramid attention network for semantic segmentation", section 3.2, Figure 4, arXiv:1805.10180.
-Deviations: the mean is that of the upsampled coarse features, which differs from theirs before upsampling at the border only.
+Deviations: the mean is that of the upsampled coarse features, which is theirs before upsampling where the size doubles.
 """
 
 from dataclasses import dataclass
