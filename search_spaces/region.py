@@ -10,6 +10,7 @@ from search_spaces.errors import SpaceError
 from search_spaces.scores import Scores
 
 Absent = Literal["penalise_fp", "skip", "one"]
+ROUNDING = 1e-6  # of counts beyond 2^24 in float32
 FLOOR = 1e-6  # below it a power with an exponent under 1 goes on as a straight line, so that its slope stays finite
 
 
@@ -100,14 +101,7 @@ class _SoftSums(torch.autograd.Function):
             torch.eq(labels, c, out=mask)
             torch.linalg.vecdot(probs[:, c], mask, out=overlap[:, c])
             torch.sum(mask, 1, out=labelled[:, c])
-        weights = None
-        if probs.device.type != "cpu" or int(labelled.sum(dtype=torch.float64)) < target.numel():
-            weights = (target != ignore_index).to(probs.dtype).unsqueeze(1)
-            if probs.device.type == "cpu" and float(weights.sum()) != float(labelled.sum()):
-                raise SpaceError(
-                    f"loss: a label is {int(target[target != ignore_index].max())}; whole numbers from 0 to "
-                    f"{probs.shape[1] - 1}, and {ignore_index} for ignored pixels, are allowed."
-                )
+        weights = _valid(target, labelled, ignore_index)
         if squared:
             predicted = torch.linalg.vecdot(probs, probs if weights is None else probs * weights)
         else:
@@ -132,3 +126,18 @@ class _SoftSums(torch.autograd.Function):
         if probs:
             grad.addcmul_(probs[0], (2 * predicted).unsqueeze(2))
         return grad if ctx.weights is None else grad.mul_(ctx.weights), None, None, None
+
+
+def _valid(target: Tensor, labelled: Tensor, ignore_index: int) -> Tensor | None:
+    """1 at valid pixels, (N, 1, P), or None where none is known to be ignored; a card is not asked, as the host would wait."""
+    on_card = target.device.type != "cpu"
+    counted = 0.0 if on_card else float(labelled.sum(dtype=torch.float64))
+    if counted == target.numel():
+        return None
+    valid = target != ignore_index
+    if not on_card and float(valid.sum()) - counted > ROUNDING * target.numel():
+        raise SpaceError(
+            f"loss: a label is {int(target[valid].max())}; whole numbers from 0 to {labelled.shape[1] - 1}, and "
+            f"{ignore_index} for ignored pixels, are allowed."
+        )
+    return valid.to(labelled.dtype).unsqueeze(1)

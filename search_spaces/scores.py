@@ -15,6 +15,7 @@ from search_spaces.errors import SpaceError
 Need = Literal["distance", "neighbours", "image", "prediction_distance", "second", "critic"]
 
 SUM = 2  # torch's number of this reduction
+TINY = 1e-6  # under any sum of weights, but for that of no pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,13 @@ class Scores:
 
     def mean_cross_entropy(self, weights: Tensor | None = None) -> Tensor:
         """Mean of minus log-probability of the label, weighted by weights (K,) > 0 of its class; zero if nothing is valid."""
+        if self.logits.device.type != "cpu":  # there torch adds up in an order that changes from run to run
+            ignored = self.ignore_index
+            losses = F.nll_loss(
+                self.log_probs, self.target, weights, ignore_index=ignored, reduction="none"
+            ).sum()
+            share = self.valid if weights is None else weights[self.labels] * self.valid
+            return losses / share.sum().clamp(min=1 if weights is None else TINY)
         samples, classes = self.logits.shape[:2]
         flat, target = self.log_probs.reshape(samples, classes, 1, -1), self.target.reshape(samples, 1, -1)
         # torch's own mean is 0 / 0 where nothing is valid; its parts come at no further cost
