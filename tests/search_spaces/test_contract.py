@@ -1,30 +1,24 @@
 """The contract suite: runs over every entry of every family, so a new file is tested as soon as it exists."""
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass
 
 import pytest
 import torch
+from entries import PARTS, architecture_with, example, skip_impossible
 
-from search_spaces.architecture import Architecture
-from search_spaces.cell import chain
 from search_spaces.codec import canonical, entry_from_json, to_json
 from search_spaces.context import Context
 from search_spaces.decoder import Decoder
-from search_spaces.decoders.deepest import Deepest
-from search_spaces.decoders.unet import UNetDecoder
 from search_spaces.encoder import Encoder, Features, Levels
-from search_spaces.errors import MissingPackageError, ShapeError
 from search_spaces.front import Front
 from search_spaces.head import Head
 from search_spaces.layers import Layers
 from search_spaces.loss import LossTerm
 from search_spaces.network import build_model
 from search_spaces.operation import Operation
-from search_spaces.operations.conv import Conv
-from search_spaces.preset import Preset, load_preset
-from search_spaces.register import Entry, kinds, lookup
+from search_spaces.preset import Preset
+from search_spaces.register import Entry, kinds
 from search_spaces.skip import Skip
-from search_spaces.skips.none import NoSkip
 
 FAMILIES: tuple[type[Entry], ...] = (
     Operation,
@@ -38,41 +32,6 @@ FAMILIES: tuple[type[Entry], ...] = (
     Preset,
 )
 ALL = [(family, kind) for family in FAMILIES for kind in kinds(family)]
-REQUIRED: dict[str, object] = {
-    "cell": to_json(chain(Conv(3))),
-    "width": 8,
-    "widest": 16,
-    "stages": 3,
-    "rates": [1, 2],
-    "decoder": to_json(UNetDecoder(chain(Conv(3)))),
-    "deep": {"kind": "resnet", "width": 4},
-    "plan": [
-        {"width": 4, "operations": [{"kind": "conv"}]},
-        {"width": 8, "operations": [{"kind": "inverted"}]},
-    ],
-    "blocks": [
-        {"first": {"operation": {"kind": "conv"}}, "second": {"operation": {"kind": "pool"}, "source": 1}}
-    ],
-    "nodes": [
-        {"first": {"operation": "identity", "source": 0}, "second": {"operation": "cweight", "source": 1}}
-    ],
-}  # values for fields without a default; an entry with another such field adds it here
-
-
-def example(family: type[Entry], kind: str) -> Entry:
-    names = {field.name for field in fields(lookup(family, kind))}  # type: ignore[arg-type]
-    given = {name: value for name, value in REQUIRED.items() if name in names}
-    return entry_from_json(family, {"kind": kind} | given)
-
-
-def skip_impossible(entry: Entry, ndim: int) -> None:
-    """Leave out an encoder whose optional package is missing, or that has no such number of dimensions."""
-    if isinstance(entry, Encoder):
-        try:
-            with torch.device("meta"):
-                entry.build(Layers(ndim), 1)
-        except (MissingPackageError, ShapeError) as error:
-            pytest.skip(str(error))
 
 
 def images(ndim: int, channels: int = 8, size: int = 8) -> torch.Tensor:
@@ -83,14 +42,6 @@ def images(ndim: int, channels: int = 8, size: int = 8) -> torch.Tensor:
 def pooled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     pool = torch.nn.functional.max_pool2d if x.dim() == 4 else torch.nn.functional.max_pool3d
     return pool(x, 2, return_indices=True)  # type: ignore[return-value]  # the stubs know one result only
-
-
-def architecture_with(part: str, entry: Entry) -> Architecture:
-    """A small U-Net with another part, and with another skip where the part has none to choose."""
-    small = load_preset("small_unet").candidate().architecture
-    if isinstance(entry, Decoder) and entry.refusal(small.levels(), small.skip):
-        small = replace(small, decoder=Deepest(), skip=NoSkip())
-    return replace(small, **{part: entry})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("family", "kind"), ALL, ids=lambda value: getattr(value, "family", value))
@@ -187,12 +138,6 @@ def test_a_head_gives_one_logit_a_class(kind: str, ndim: int) -> None:
     y = head.build(Layers(ndim), 8, 3, stride=4)(images(ndim))
     assert y.shape[:2] == (2, 3)
     assert y.shape[2] in (8, 16, 32)
-
-
-PARTS = [(part, family, kind)
-         for part, family in (("front", Front), ("encoder", Encoder), ("context", Context), ("skip", Skip),
-                              ("decoder", Decoder), ("head", Head))
-         for kind in kinds(family)]  # fmt: skip
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
