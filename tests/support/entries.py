@@ -68,7 +68,10 @@ def skip_impossible(entry: Entry, ndim: int) -> None:
 
 
 def architecture_with(part: str, entry: Entry) -> Architecture:
-    """A small U-Net with another part (an operation: beside a shortcut in its encoder), without a skip where the part has none to choose."""
+    """A small U-Net with another part, without a skip where the part has none to choose.
+
+    An operation stands beside a shortcut at each level of the encoder.
+    """
     small = load_preset("small_unet").candidate().architecture
     if isinstance(entry, Decoder) and entry.refusal(small.levels(), small.skip):
         small = replace(small, decoder=Deepest(), skip=NoSkip())
