@@ -7,13 +7,14 @@ Deviations: score maps are interpolated instead of deconvolved, as in the re-wri
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
 from search_spaces.decoder import Decoder, refuse_wider
 from search_spaces.encoder import Features, Levels
 from search_spaces.errors import SpaceError
-from search_spaces.layers import Layers, Resize, resize
+from search_spaces.layers import Layers, OwnStart, Resize, resize
 from search_spaces.register import entry
 from search_spaces.skip import Skip
 
@@ -91,8 +92,14 @@ class _GlobalConvModule(nn.Module):
         return [self.rise(x)]
 
 
-class _GlobalConv(nn.Module):
+class _GlobalConv(OwnStart):
     """Two chains of one-dimensional convolutions in opposite order, summed (Figure 2 B)."""
+
+    def start(self) -> None:
+        """Nothing rectifies between them, so that each keeps the variance with half of He's."""
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
 
     def __init__(self, layers: Layers, in_channels: int, num_classes: int, kernel: int) -> None:
         super().__init__()
@@ -116,8 +123,12 @@ class _GlobalConv(nn.Module):
         return total
 
 
-class _Refine(nn.Module):
+class _Refine(OwnStart):
     """Two 3-convolutions beside the scores themselves (Figure 2 C)."""
+
+    def start(self) -> None:
+        """It begins as the identity: there are up to nine one after another, and no norm."""
+        nn.init.zeros_(cast(Tensor, self.body[-1].weight))
 
     def __init__(self, layers: Layers, num_classes: int) -> None:
         super().__init__()

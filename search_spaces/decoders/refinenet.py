@@ -4,17 +4,19 @@ Source: Lin et al. 2017, "RefineNet: multi-path refinement networks for high-res
     arXiv:1611.06612.
 Deviations: a chain has four poolings, a level ends with three residual units, and only the first of a unit's two
     convolutions has a bias, as in the authors' released network and its re-write, whose parameter count is known; there is
-    no dropout before the cascade.
+    no dropout before the cascade; residual branches start at or near zero, where the released one starts from small numbers.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from search_spaces.decoder import Decoder, refuse_wider
 from search_spaces.encoder import Features, Levels
 from search_spaces.errors import SpaceError
-from search_spaces.layers import Layers, resize
+from search_spaces.layers import Layers, OwnStart, resize
 from search_spaces.register import entry
 from search_spaces.skip import Skip
 
@@ -57,7 +59,7 @@ class RefineNetDecoder(Decoder):
         return _RefineNetModule(self, layers, levels, skip)
 
 
-class _RefineNetModule(nn.Module):
+class _RefineNetModule(OwnStart):
     def __init__(self, choice: RefineNetDecoder, layers: Layers, levels: Levels, skip: Skip) -> None:
         super().__init__()
         width = choice.width
@@ -74,6 +76,12 @@ class _RefineNetModule(nn.Module):
             self.refine.append(_refined(layers, width, choice.pools))
             if place < len(channels) - 2:
                 self.pass_on.append(layers.conv(width, width, kernel=3))
+
+    def start(self) -> None:
+        """Convolutions that nothing rectifies keep the variance with half of He's."""
+        for conv in (*self.pass_on, *(part for adapt in self.adapt for part in cast(nn.Sequential, adapt))):
+            if isinstance(conv, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
 
     def forward(self, features: Features) -> list[Tensor]:
         """Features -> one (N, width, *S_i) a level but the deepest, finest first."""
@@ -101,8 +109,12 @@ def _refined(layers: Layers, width: int, pools: int) -> nn.Sequential:
     return nn.Sequential(layers.activate(width, inplace=False), _ChainedPool(layers, width, pools), *units)
 
 
-class _Unit(nn.Module):
+class _Unit(OwnStart):
     """Residual convolution unit (Figure 3 b)."""
+
+    def start(self) -> None:
+        """It begins as the identity: there are up to twenty, and no norm."""
+        nn.init.zeros_(cast(Tensor, self.body[-1].weight))
 
     def __init__(self, layers: Layers, width: int) -> None:
         super().__init__()
@@ -119,8 +131,15 @@ class _Unit(nn.Module):
         return result
 
 
-class _ChainedPool(nn.Module):
+class _ChainedPool(OwnStart):
     """Chained residual pooling (Figure 3 d): each block pools what the one before returned; all are summed."""
+
+    def start(self) -> None:
+        """All blocks together begin smaller than what they are added to."""
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d | nn.Conv3d):
+                with torch.no_grad():
+                    conv.weight.div_(len(self.blocks))
 
     def __init__(self, layers: Layers, width: int, pools: int) -> None:
         super().__init__()

@@ -145,3 +145,12 @@ def test_the_sum_of_a_pyramid_is_that_of_its_levels() -> None:
     doubled = nn.functional.interpolate(deep, scale_factor=2, mode="bilinear")
     [total] = decoder(Features([torch.zeros(1, 4, 4, 4), deep], []))
     assert torch.allclose(total, 2 * doubled)
+
+
+@pytest.mark.parametrize("name", ["refinenet", "global_conv_network"])
+def test_decoders_without_norms_start_with_moderate_scores(name: str) -> None:
+    architecture = load_preset(name).candidate().architecture
+    small = replace(architecture, encoder=Resnet(18, width=8))
+    network = build_model(small, in_channels=1, num_classes=3, ndim=2, seed=0)
+    with torch.no_grad():
+        assert network(random(2, 1, 64, 64)).std() < 5  # He's start alone gives 30,000 and 30
