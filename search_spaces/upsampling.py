@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from search_spaces.encoder import Levels
 from search_spaces.layers import Layers, Resize
 
-Upsample = Literal["transposed", "bilinear", "interpolated", "nearest_conv"]
+Upsample = Literal["transposed", "bilinear", "interpolated", "nearest", "nearest_conv"]
 """``transposed`` convolution; ``bilinear`` interpolation (trilinear in three dimensions) of pointwise-convolved
-features, or of all channels as they are (``interpolated``); nearest values and a 3-convolution (``nearest_conv``)."""
+features, or of all channels as they are (``interpolated``); ``nearest`` values of all channels, or with a 3-convolution
+after them (``nearest_conv``)."""
 
 
 def upsampler(layers: Layers, way: Upsample, *, coarse: int, fine: int, factor: int) -> tuple[nn.Module, int]:
@@ -25,8 +26,12 @@ def upsampler(layers: Layers, way: Upsample, *, coarse: int, fine: int, factor: 
         (N, coarse, *S) -> (N, channels, *(factor * S)).
     """
     match way:
+        case "interpolated" | "nearest" if factor == 1:
+            return nn.Identity(), coarse
         case "interpolated":
-            return (Resize(2) if factor == 2 else nn.Identity()), coarse
+            return Resize(2), coarse
+        case "nearest":
+            return _Doubled(), coarse
         case "bilinear" | "transposed" | "nearest_conv" if factor == 1:
             return layers.projection(coarse, fine), fine
         case "transposed":

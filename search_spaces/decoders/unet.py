@@ -14,6 +14,7 @@ from search_spaces.cell import Cell
 from search_spaces.codec import LATER
 from search_spaces.decoder import Decoder
 from search_spaces.encoder import Features, Levels
+from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers
 from search_spaces.register import entry
 from search_spaces.skip import Skip
@@ -29,17 +30,33 @@ class UNetDecoder(Decoder):
         cell: What each level computes after the skip, with weights of its own.
         upsample: How the size is doubled.
         finest_skip: The skip of the finest level, where it is another than the architecture's.
+        widths: Channels of each level, finest first; empty takes the encoder's. Where there are more of them than levels
+            to climb, the first ones are further doublings without a skip.
     """
 
     cell: Cell
     upsample: Upsample = "transposed"
     finest_skip: Skip | None = field(default=None, metadata=LATER)
+    widths: tuple[int, ...] = field(default=(), metadata=LATER)
+
+    def __post_init__(self) -> None:
+        if self.widths and min(self.widths) < 1:
+            raise SpaceError(f"unet.widths: {self.widths} given; widths from 1 are allowed.")
 
     def out_levels(self, levels: Levels, num_classes: int) -> Levels:
         """Every level but the deepest, finest first."""
-        return Levels(levels.channels[:-1], levels.strides[:-1])
+        channels = self.widths or levels.channels[:-1]
+        further = range(len(channels) - len(levels.channels) + 1, 0, -1)
+        strides = (*(levels.strides[0] // 2**step for step in further), *levels.strides[:-1])
+        return Levels(channels, strides)
 
     def refusal(self, levels: Levels, skip: Skip) -> str | None:
+        further = len(self.widths) - len(levels.channels) + 1
+        if self.widths and (further < 0 or levels.strides[0] % 2**further):
+            return (
+                f"unet has {len(self.widths)} widths for levels of strides {levels.strides}; give one for each but the "
+                "deepest, and more only where the finest stride can be halved."
+            )
         return refuse_jumps("unet", levels)
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
@@ -53,23 +70,28 @@ class _UNetModule(nn.Module):
         self.skips = nn.ModuleList()
         self.cells = nn.ModuleList()
         coarse = levels.channels[-1]
-        steps = list(zip(levels.channels[:-1], factors(levels), strict=True))
-        for level in range(len(steps) - 1, -1, -1):
-            fine, factor = steps[level]
-            if level == 0 and choice.finest_skip is not None:
-                skip = choice.finest_skip
-            up, channels = upsampler(layers, choice.upsample, coarse=coarse, fine=fine, factor=factor)
+        channels, steps = choice.out_levels(levels, num_classes=2).channels, factors(levels)
+        further = len(channels) - len(steps)
+        for place in range(len(channels) - 1, -1, -1):
+            width, level = channels[place], place - further
+            factor = steps[level] if level >= 0 else 2
+            up, taken = upsampler(layers, choice.upsample, coarse=coarse, fine=width, factor=factor)
             self.ups.append(up)
-            self.skips.append(skip.build(layers, fine=fine, coarse=channels))
-            self.cells.append(choice.cell.build(layers, skip.out_channels(fine, channels), fine))
-            coarse = fine
+            if level >= 0:
+                way = choice.finest_skip if level == 0 and choice.finest_skip is not None else skip
+                self.skips.append(way.build(layers, fine=levels.channels[level], coarse=taken))
+                taken = way.out_channels(levels.channels[level], taken)
+            self.cells.append(choice.cell.build(layers, taken, width))
+            coarse = width
 
     def forward(self, features: Features) -> list[Tensor]:
         """Features -> (N, C_i, *S_i) of each level but the deepest, both finest first."""
         x = features.maps[-1]
         results = []
-        levels = zip(reversed(features.maps[:-1]), self.ups, self.skips, self.cells, strict=True)
-        for fine, up, skip, cell in levels:
-            x = cell(skip(fine, up(x)))
+        for place, (up, cell) in enumerate(zip(self.ups, self.cells, strict=True)):
+            x = up(x)
+            if place < len(self.skips):
+                x = self.skips[place](features.maps[-2 - place], x)
+            x = cell(x)
             results.append(x)
         return results[::-1]

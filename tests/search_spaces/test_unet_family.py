@@ -140,3 +140,19 @@ def test_a_repeated_stride_changes_channels_only() -> None:
 def test_a_jump_between_levels_is_refused() -> None:
     reason = UNetDecoder(CELL).refusal(Levels((4, 8), (1, 4)), Concat())
     assert reason is not None and "doubles the size" in reason
+
+
+def test_widths_of_its_own_may_climb_beyond_the_encoder() -> None:
+    levels = Levels((4, 6, 8), (2, 4, 8))
+    decoder = UNetDecoder(CELL, widths=(3, 5, 7))
+    assert decoder.out_levels(levels, 2) == Levels((3, 5, 7), (1, 2, 4))
+    maps = [torch.zeros(1, c, 16 // s, 16 // s) for c, s in zip(levels.channels, levels.strides, strict=True)]
+    for upsample in ("nearest", "transposed"):
+        module = replace(decoder, upsample=upsample).build(Layers(2), levels, Concat(), 2)
+        assert [tuple(y.shape) for y in module(Features(list(maps), []))] == [
+            (1, 3, 16, 16),
+            (1, 5, 8, 8),
+            (1, 7, 4, 4),
+        ]
+    assert UNetDecoder(CELL, widths=(3, 5, 7)).refusal(Levels((4, 6, 8), (1, 2, 4)), Concat()) is not None
+    assert UNetDecoder(CELL, widths=(3,)).refusal(levels, Concat()) is not None
