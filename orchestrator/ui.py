@@ -63,9 +63,11 @@ def run_lists(storage: str, port: int) -> list[tuple[str, str]]:
     for name in journal.names():
         state = Published.from_json(journal.cursor(name, CONSUMER).data)
         if state.experiment:
-            order = urllib.parse.urlencode(
-                {"orderByKey": f"metrics.`{state.objective}`", "orderByAsc": "false"}
-            )
+            best_first = {
+                "orderByKey": f"metrics.`{state.objective}`",
+                "orderByAsc": str(not state.maximize).lower(),
+            }
+            order = urllib.parse.urlencode(best_first)
             found.append((name, f"http://127.0.0.1:{port}/#/experiments/{state.experiment}/runs?{order}"))
     return found
 
