@@ -238,7 +238,9 @@ class _Planner:
         for direction, metrics in self.job.objectives.items():
             for index, metric in enumerate(metrics):
                 if metric not in (*known, *COSTS):
-                    message = unknown_name("objective", metric, [*known, *COSTS])
+                    whole = sorted(name for name in known if "/" not in name)
+                    nearest, _, _ = unknown_name("objective", metric, [*known, *COSTS]).partition(" Known: ")
+                    message = f"{nearest} Known: {', '.join([*whole, *COSTS])}, and METRIC/CLASS."
                     self._problem(("objectives", direction, index), message)
                 elif metric in better and wrong[better[metric]] == direction:
                     other = "maximize" if direction == "minimize" else "minimize"

@@ -69,7 +69,11 @@ def test_what_is_searched_for_is_measured_and_nothing_else(dataset: Path) -> Non
             ":5:25: objectives.minimize.0: more of 'boundary_f1' is better; name it under maximize.",
         ),
         ("{minimize: [dice]}", "more of 'dice' is better; name it under maximize."),
-        ("{minimize: [hd59]}", "unknown objective 'hd59'; did you mean 'hd95'?"),
+        (
+            "{minimize: [hd59]}",
+            "unknown objective 'hd59'; did you mean 'hd95'? Known: accuracy, asd, boundary_f1,",
+        ),
+        ("{maximize: [hd95/tumour]}", ", macs, worker_seconds, latency_ms, and METRIC/CLASS."),
     ],
 )
 def test_an_objective_that_cannot_be_meant_is_named_with_its_place(
