@@ -142,7 +142,7 @@ class _TrellisModule(nn.Module):
                 _CellModule(choice.blocks, layers, before[-1], before[-2], choice.width * 2**level)
             )
             before.append(choice.channels(level))
-        self.last = layers.activate(before[-1])
+        self.last = layers.activate(before[-1], inplace=False)  # it may be the map of stride 4, too
 
     def forward(self, x: Tensor) -> Features:
         """(N, in_channels, *S) -> stem, stride 4, the end of the path."""

@@ -44,6 +44,15 @@ def test_a_path_goes_down_and_up_and_ends_at_its_stride() -> None:
     assert [tuple(x.shape) for x in maps] == [(2, 4, 12, 20), (2, 4, 6, 10), (2, 4, 6, 10)]
 
 
+def test_a_path_that_never_leaves_stride_4_ends_where_its_fine_map_is() -> None:
+    encoder = Trellis(4, (Block(Taken(Conv(3)), Taken(Pool("mean"), 1)),), path=(0, 0), stem=4)
+    assert encoder.levels().strides == (2, 4, 4)
+    _, fine, deep = encoder.build(Layers(2), 1)(
+        torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    ).maps
+    assert torch.equal(fine.relu(), deep) and not torch.equal(fine, deep)
+
+
 @pytest.mark.parametrize("path", [(2,), (0, 2), (0, 1, 2, 3, 4), (0, -1)])
 def test_a_path_that_jumps_is_refused(path: tuple[int, ...]) -> None:
     with pytest.raises(SpaceError, match="steps of one at most"):
