@@ -17,6 +17,7 @@ from search_spaces.encoders.plain import Plain
 from search_spaces.encoders.reversible import Reversible
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers, Norm
+from search_spaces.memory import training_bytes
 from search_spaces.network import build_model
 from search_spaces.operations.conv import Conv
 from search_spaces.preset import load_preset
@@ -25,6 +26,14 @@ from search_spaces.reversible import ReversibleBlocks, _forwards
 from search_spaces.skips.sum import Sum
 
 PAPER = load_preset("reversible_unet").candidate().architecture
+TWIN = Architecture(  # the authors' plain network of half the width
+    encoder=Plain((30, 60, 120, 240, 480), (2, 2, 2, 2, 1)),
+    context=CellContext(chain(Conv(3)), width=240),
+    skip=Sum(),
+    decoder=MirrorDecoder(upsample="interpolated"),
+    norm="group",
+    activation="leaky_relu",
+)
 
 
 def test_the_larger_network_has_its_known_parameters() -> None:
@@ -33,15 +42,7 @@ def test_the_larger_network_has_its_known_parameters() -> None:
 
 
 def test_the_plain_twin_has_its_known_parameters() -> None:
-    twin = Architecture(
-        encoder=Plain((30, 60, 120, 240, 480), (2, 2, 2, 2, 1)),
-        context=CellContext(chain(Conv(3)), width=240),
-        skip=Sum(),
-        decoder=MirrorDecoder(upsample="interpolated"),
-        norm="group",
-        activation="leaky_relu",
-    )
-    assert profile(twin, 4, 3, (32, 32, 32)).parameters == 12_425_253
+    assert profile(TWIN, 4, 3, (32, 32, 32)).parameters == 12_425_253
 
 
 @pytest.mark.parametrize("norm", ["group", "batch", "none"])
@@ -82,6 +83,21 @@ def test_training_keeps_one_map_however_deep() -> None:
     one = 4 * 8 * 16 * 16  # bytes of the result in float32
     assert kept(1, reversible=True) == kept(8, reversible=True) == one
     assert kept(8, reversible=False) > 16 * one
+
+
+def test_a_training_step_needs_less_memory_than_that_of_a_plain_network_of_its_widths() -> None:
+    plain = replace(
+        TWIN,
+        encoder=Plain((60, 120, 240, 480, 960), (2, 2, 2, 2, 1)),
+        context=CellContext(chain(Conv(3)), width=480),
+    )
+    a_volume = [
+        training_bytes(network, in_channels=4, num_classes=3, input_size=(32, 32, 32), batch=2)
+        - training_bytes(network, in_channels=4, num_classes=3, input_size=(32, 32, 32), batch=1)
+        for network in (PAPER, TWIN, plain)
+    ]
+    assert a_volume[0] < 0.75 * a_volume[1]  # at twice the width of the plain one
+    assert a_volume[0] < 0.40 * a_volume[2]  # at the same width
 
 
 def test_gradients_in_half_precision_are_near_those_in_single() -> None:
