@@ -31,7 +31,9 @@ class BiSeNet(Preset):
         "heads): one normalised convolution as the gate of the fusion, 3-convolutions around attention."
     )
     channels: ClassVar[tuple[int, int]] = (3, 19)
-    parameters: ClassVar[int] = 13_425_721  # counted from CoinCheung/BiSeNet: 19 classes, with two auxiliary heads
+    parameters: ClassVar[int] = (
+        13_425_721  # counted from CoinCheung/BiSeNet: 19 classes, with two auxiliary heads
+    )
 
     def candidate(self) -> Candidate:
         architecture = Architecture(

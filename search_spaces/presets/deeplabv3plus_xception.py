@@ -27,7 +27,9 @@ class DeepLabV3PlusXception(Preset):
         "of a batch of one image are normalised by the running statistics."
     )
     channels: ClassVar[tuple[int, int]] = (3, 19)
-    parameters: ClassVar[int] = 43_477_323  # 19 classes; quoted as 43.48 M by Liu et al. 2019, arXiv:1901.02985
+    parameters: ClassVar[int] = (
+        43_477_323  # 19 classes; quoted as 43.48 M by Liu et al. 2019, arXiv:1901.02985
+    )
 
     def candidate(self) -> Candidate:
         context = Aspp((6, 12, 18), width=256, image_norm=True, separable=True, dropout=0.1)

@@ -30,7 +30,9 @@ class GlobalConvNetwork(Preset):
         "instead of deconvolved."
     )
     channels: ClassVar[tuple[int, int]] = (3, 21)
-    parameters: ClassVar[int] = 59_369_620  # counted from zijundeng/pytorch-semantic-segmentation: 21 classes, kernel 7
+    parameters: ClassVar[int] = (
+        59_369_620  # counted from zijundeng/pytorch-semantic-segmentation: 21 classes, kernel 7
+    )
 
     def candidate(self) -> Candidate:
         architecture = Architecture(
