@@ -29,7 +29,7 @@ from search_spaces.register import lookup
 OBJECTIVES = (Objective(METRIC), Objective("parameters", "minimize"))
 BASELINE: tuple[Kind, str] = ("none", "nsga2")
 SEARCHES: tuple[tuple[Kind, str], ...] = (
-    ("asha", "auto"),
+    ("asha", "tpe"),
     ("asha", "nsga2"),
     ("asha", "pareto_evolution"),
     ("asha", "random"),
@@ -40,11 +40,10 @@ BUDGETS = (0.1, 0.2, 0.4, 0.7, 1.0)
 
 def play(field: Field, kind: Kind, sampler: str, *, trials: int, seed: int, presets: bool) -> Played:
     """One search."""
-    name = "tpe" if sampler == "auto" else sampler  # what auto stands for, see orchestrator/plan.py
     settings = EngineSettings(
         space=field.space,
         objectives=OBJECTIVES,
-        sampler=lookup(Sampler, name)(),  # type: ignore[type-abstract]  # entries are concrete
+        sampler=lookup(Sampler, sampler)(),  # type: ignore[type-abstract]  # entries are concrete
         scheduler=Scheduler(kind, field.epochs),
         trials=trials,
         presets=field.presets if presets else (),

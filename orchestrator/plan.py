@@ -36,7 +36,8 @@ from workers.metrics import metric_names
 
 T = TypeVar("T")
 
-DEFAULT_SAMPLER = "tpe"  # what ``auto`` stands for: presets first, then TPE
+AUTO = "tpe"  # what ``auto`` stands for after the presets
+AUTO_SEVERAL = "pareto_evolution"  # with several objectives, see docs/benchmarks.md
 FIRST_METRICS = ("dice", "miou", "accuracy", "iou")  # what results of every version hold
 PROTOCOL = 1  # raised when the evaluator, splits or training code change what a result means
 
@@ -222,7 +223,9 @@ class _Planner:
         if name not in known:
             self._problem(("search", "sampler"), unknown_name("sampler", name, known))
             return None
-        return lookup(Sampler, DEFAULT_SAMPLER if name == "auto" else name)()  # type: ignore[type-abstract]  # entries are concrete
+        if name == "auto":
+            name = AUTO if sum(map(len, self.job.objectives.values())) == 1 else AUTO_SEVERAL
+        return lookup(Sampler, name)()  # type: ignore[type-abstract]  # entries are concrete
 
     def _check_screening(self) -> None:
         asked = self.job.search.screening

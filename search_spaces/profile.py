@@ -8,7 +8,7 @@ import torch
 from search_spaces.architecture import Architecture
 from search_spaces.codec import canonical
 from search_spaces.network import Network
-from search_spaces.walk import walk
+from search_spaces.walk import Unfilled, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def profile(
 def _profile(
     architecture: Architecture, in_channels: int, num_classes: int, input_size: tuple[int, ...]
 ) -> Profile:
-    with torch.device("meta"):
+    with torch.device("meta"), Unfilled():
         network = Network(architecture, in_channels, num_classes, len(input_size))
     parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     walked = walk(network, (in_channels, *input_size), stride=network.stride)

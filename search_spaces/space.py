@@ -2,8 +2,8 @@
 
 ``space(choose) -> Candidate`` calls ``choose(path, domain)`` for each decision and says conditions with
 ``if``. The path is where the value stands in the candidate: ``architecture.encoder.width``,
-``loss.terms.1.term.kind``; the number of items of a tuple is ``....length``. Everything else is another
-``choose`` over the same function.
+``loss.terms.1.term.kind``; the number of items of a tuple is ``....length``, whether there is a part that may be
+missing ``....present``. Everything else is another ``choose`` over the same function.
 """
 
 import importlib
@@ -209,6 +209,8 @@ def _at(candidate: Candidate, path: str) -> object:
     for part in path.split("."):
         if isinstance(value, tuple) and part == "length":
             value = len(value)
+        elif part == "present":
+            value = value is not None
         elif isinstance(value, tuple) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
         elif not isinstance(value, tuple) and hasattr(value, part):

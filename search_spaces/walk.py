@@ -101,7 +101,9 @@ class _Follower(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = _shaped(getattr(func, "__name__", ""), args, kwargs)
+        if result is None:
+            result = func(*args, **kwargs)
         results = [value for value in _tensors(result) if _seen(value) is None]
         if not results and not isinstance(result, Tensor):
             return result
@@ -159,6 +161,73 @@ class _Follower(TorchFunctionMode):
             else:
                 moved.append(span.window([rule(place, *given) for place in range(int(places))]))
         return tuple(moved)
+
+
+_ELEMENTWISE = {
+    "add", "__add__", "__radd__", "sub", "__sub__", "__rsub__", "mul", "__mul__", "__rmul__", "div", "__truediv__", "maximum",
+    "minimum", "sigmoid", "softmax", "exp", "tanh", "clamp", "where",
+}  # fmt: skip
+
+
+def _shaped(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """The result of a function whose shape is easy to say; torch takes milliseconds to say it on the meta device."""
+    if name in _ELEMENTWISE:
+        shapes = [value.shape for value in args if isinstance(value, Tensor)]
+        if not shapes or args[0] is None or not isinstance(args[0], Tensor):
+            return None
+        return args[0].new_empty(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
+    if name == "interpolate" and isinstance(args[0], Tensor):
+        x = args[0]
+        size = kwargs.get("size", args[1] if len(args) > 1 else None)
+        if isinstance(size, int):
+            size = (size,) * (x.dim() - 2)
+        factor = kwargs.get("scale_factor", args[2] if len(args) > 2 else None)
+        if size is None:
+            factors = factor if isinstance(factor, tuple | list) else (factor,) * (x.dim() - 2)
+            size = tuple(int(length * times) for length, times in zip(x.shape[2:], factors, strict=True))
+        return x.new_empty((*x.shape[:2], *size))
+    if name in ("conv2d", "conv3d") and not isinstance(args[4] if len(args) > 4 else None, str):
+        x, weight = args[0], args[1]
+        dims = weight.dim() - 2
+        stride, padding, rate = (
+            _given(args, kwargs, place, key, dims) for place, key in _ARGUMENTS[False].items()
+        )
+        size = tuple(
+            (length + 2 * pad - step * (taps - 1) - 1) // jump + 1
+            for length, taps, jump, pad, step in zip(
+                x.shape[2:], weight.shape[2:], stride, padding, rate, strict=True
+            )
+        )
+        return x.new_empty((x.shape[0], weight.shape[0], *size)) if min(size) > 0 else None
+    return None
+
+
+class Unfilled(TorchFunctionMode):
+    """Leaves new tensors as they are: on the meta device there is nothing to fill, and saying so takes time."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func.__name__ not in _FILLING:
+            return func(*args, **(kwargs or {}))
+        return args[0] if args else (kwargs or {})["tensor"]
+
+
+_FILLING = {
+    "uniform_",
+    "normal_",
+    "zero_",
+    "fill_",
+    "kaiming_uniform_",
+    "kaiming_normal_",
+    "ones_",
+    "zeros_",
+    "constant_",
+}
 
 
 _CONVS = {"conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"}

@@ -18,32 +18,23 @@ from search_spaces.decoders.deeplab import DeepLabDecoder
 from search_spaces.decoders.unet import UNetDecoder
 from search_spaces.encoders.cells import Cells
 from search_spaces.layers import Activation, Norm
-from search_spaces.loss import Loss, LossTerm, Weighted
-from search_spaces.losses.cross_entropy import CrossEntropy
-from search_spaces.losses.dice import Dice
-from search_spaces.losses.focal import Focal
-from search_spaces.losses.tversky import Tversky
 from search_spaces.operation import Operation
 from search_spaces.operations.conv import Conv
 from search_spaces.operations.inverted import Inverted
 from search_spaces.operations.separable import Separable
-from search_spaces.preprocessing import Intensity, Percentile, Preprocessing, ZScore
-from search_spaces.recipe import Augmentation, Recipe
+from search_spaces.preprocessing import Preprocessing
 from search_spaces.skip import Skip
 from search_spaces.skips.concat import Concat
 from search_spaces.skips.none import NoSkip
 from search_spaces.skips.sum import Sum
-from search_spaces.space import Choice, Choose, Integer, Real
+from search_spaces.space import Choice, Choose, Integer
+from search_spaces.training_choices import choose_intensity, choose_recipe, choose_simple_loss
 
 WIDTHS = {1: Choice((8, 12, 16)), 2: Choice((8, 16, 24, 32))}  # by stem: full size costs four times as much
 NORMS: tuple[Norm, ...] = ("batch", "instance", "group")
 ACTIVATIONS: tuple[Activation, ...] = ("relu", "leaky_relu", "silu")
 DOWNSAMPLES: tuple[Literal["max_pool", "conv"], ...] = ("max_pool", "conv")
 UPSAMPLES: tuple[Literal["transposed", "bilinear"], ...] = ("transposed", "bilinear")
-SCHEDULES: tuple[Literal["cosine", "poly", "constant"], ...] = ("cosine", "poly", "constant")
-OPTIMISERS: tuple[Literal["adamw", "sgd"], ...] = ("adamw", "sgd")
-LEARNING_RATES = {"adamw": Real(3e-4, 1e-2, log=True), "sgd": Real(1e-2, 0.3, log=True)}
-PRECISIONS: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
 SKIPS: dict[str, Skip] = {"none": NoSkip(), "sum": Sum(), "concat": Concat()}
 
 
@@ -67,7 +58,10 @@ def compact(choose: Choose) -> Candidate:
         activation=choose("architecture.activation", Choice(ACTIVATIONS)),
     )
     return Candidate(
-        architecture, _loss(choose), _recipe(choose), Preprocessing(intensity=_intensity(choose))
+        architecture,
+        choose_simple_loss(choose),
+        choose_recipe(choose),
+        Preprocessing(intensity=choose_intensity(choose)),
     )
 
 
@@ -117,55 +111,3 @@ def _decoder(choose: Choose, path: str) -> Decoder:
         low_level=choose(f"{path}.low_level", Choice((0, 1))),
         low_width=choose(f"{path}.low_width", Choice((8, 16, 32))),
     )
-
-
-def _loss(choose: Choose) -> Loss:
-    """A distribution term as the anchor, and at most one region term."""
-    length = choose("loss.terms.length", Choice((2, 1)))
-    terms = [Weighted(_distribution_term(choose, "loss.terms.0.term"))]
-    if length == 2:
-        log_ratio = choose("loss.terms.1.log_ratio", Real(-3.0, 3.0))
-        terms.append(Weighted(_region_term(choose, "loss.terms.1.term"), log_ratio))
-    return Loss(tuple(terms))
-
-
-def _distribution_term(choose: Choose, path: str) -> LossTerm:
-    if choose(f"{path}.kind", Choice(("cross_entropy", "focal"))) == "cross_entropy":
-        return CrossEntropy(smoothing=choose(f"{path}.smoothing", Choice((0.0, 0.05))))
-    return Focal(gamma=choose(f"{path}.gamma", Real(0.5, 3.0)))
-
-
-def _region_term(choose: Choose, path: str) -> LossTerm:
-    kind = choose(f"{path}.kind", Choice(("dice", "tversky")))
-    per_sample = choose(f"{path}.per_sample", Choice((False, True)))
-    background = choose(f"{path}.background", Choice((False, True)))
-    if kind == "dice":
-        squared = choose(f"{path}.squared", Choice((False, True)))
-        return Dice(squared=squared, per_sample=per_sample, background=background)
-    return Tversky(beta=choose(f"{path}.beta", Real(0.2, 0.8)), per_sample=per_sample, background=background)
-
-
-def _recipe(choose: Choose) -> Recipe:
-    path = "recipe.augmentation"
-    optimiser = choose("recipe.optimiser", Choice(OPTIMISERS))
-    return Recipe(
-        optimiser=optimiser,
-        learning_rate=choose("recipe.learning_rate", LEARNING_RATES[optimiser]),
-        weight_decay=choose("recipe.weight_decay", Choice((1e-4, 1e-3, 1e-2, 5e-2))),
-        schedule=choose("recipe.schedule", Choice(SCHEDULES)),
-        warmup=choose("recipe.warmup", Choice((0.0, 0.05))),
-        average=choose("recipe.average", Choice((0.0, 0.99))),
-        precision=choose("recipe.precision", Choice(PRECISIONS)),
-        augmentation=Augmentation(
-            flip=choose(f"{path}.flip", Choice((False, True))),
-            rotate_deg=choose(f"{path}.rotate_deg", Choice((0.0, 10.0, 20.0))),
-            zoom=choose(f"{path}.zoom", Choice((0.0, 0.1, 0.2))),
-            intensity=choose(f"{path}.intensity", Choice((0.0, 0.1, 0.2))),
-            noise=choose(f"{path}.noise", Choice((0.0, 0.05, 0.1))),
-        ),
-    )
-
-
-def _intensity(choose: Choose) -> Intensity:
-    kind = choose("preprocessing.intensity.kind", Choice(("zscore", "percentile")))
-    return ZScore() if kind == "zscore" else Percentile()
