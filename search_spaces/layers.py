@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal, assert_never, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,18 @@ class _DilatedDepthwise(nn.Conv2d):
             return super().forward(input.float())
 
 
+class _MeanPool3d(nn.AvgPool3d):
+    """Means over a padded kernel, also of maps that are smaller than it, which torch refuses in three dimensions."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        kernel, border = cast(int, self.kernel_size), cast(int, self.padding)
+        if min(input.shape[2:]) >= kernel:
+            return super().forward(input)
+        padded = (F.pad(x, [border] * 6) for x in (input, torch.ones_like(input[:1, :1])))
+        total, counted = (F.avg_pool3d(x, kernel, self.stride) for x in padded)
+        return total / counted
+
+
 _CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
@@ -49,7 +61,7 @@ _INSTANCE: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {
     3: nn.InstanceNorm3d,
 }
 _MAX_POOL: dict[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_MEAN_POOL: dict[int, type[nn.AvgPool2d | nn.AvgPool3d]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+_MEAN_POOL: dict[int, type[nn.AvgPool2d | nn.AvgPool3d]] = {2: nn.AvgPool2d, 3: _MeanPool3d}
 
 
 @dataclass(frozen=True, slots=True)

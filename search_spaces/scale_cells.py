@@ -107,16 +107,19 @@ class ScaleCell(nn.Module):
         first_stride: int,
     ) -> None:
         super().__init__()
+        pairs = [(node.first, node.second) for node in nodes]
+        self.sources = [(first.source, second.source) for first, second in pairs]
+        used = {source for pair in self.sources for source in pair}
         self.reduce = nn.ModuleList(
             nn.Sequential(
                 layers.activate(before, inplace=False),
                 layers.conv(before, width, kernel=1, stride=stride, bias=layers.bias),
                 layers.normalise(width),
             )
-            for before, stride in zip(channels, (first_stride, 1), strict=True)
+            if place in used
+            else nn.Identity()
+            for place, (before, stride) in enumerate(zip(channels, (first_stride, 1), strict=True))
         )
-        pairs = [(node.first, node.second) for node in nodes]
-        self.sources = [(first.source, second.source) for first, second in pairs]
         self.first = nn.ModuleList(_operation(first.operation, layers, width) for first, _ in pairs)
         self.second = nn.ModuleList(_operation(second.operation, layers, width) for _, second in pairs)
 

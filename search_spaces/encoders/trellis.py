@@ -111,6 +111,15 @@ class Trellis(Encoder):
         """Layers before the path first leaves stride 4."""
         return next((place for place, level in enumerate(self.path) if level), len(self.path))
 
+    def used(self) -> set[int]:
+        """Layers that lead to the end or to the map of stride 4: a cell may take only one of the two before it."""
+        sources = {taken.source for block in self.blocks for taken in (block.first, block.second)}
+        wanted = {len(self.path) - 1, self.early() - 1}
+        for place in range(len(self.path) - 1, -1, -1):
+            if place in wanted:
+                wanted |= {place - 1 - source for source in sources if source < INPUTS}
+        return {place for place in wanted if place >= 0}
+
     def levels(self) -> Levels:
         low = self.channels(0) if self.early() else 2 * self.stem
         last = self.path[-1]
@@ -136,11 +145,13 @@ class _TrellisModule(nn.Module):
             layers.normalise(2 * stem),
         )
         before = [stem, 2 * stem]
+        used = choice.used()
         self.cells = nn.ModuleList()
-        for level in choice.path:
-            self.cells.append(
-                _CellModule(choice.blocks, layers, before[-1], before[-2], choice.width * 2**level)
-            )
+        for place, level in enumerate(choice.path):
+            cell: nn.Module = nn.Identity()  # for a layer that nothing takes
+            if place in used:
+                cell = _CellModule(choice.blocks, layers, before[-1], before[-2], choice.width * 2**level)
+            self.cells.append(cell)
             before.append(choice.channels(level))
         self.last = layers.activate(before[-1], inplace=False)  # it may be the map of stride 4, too
 
@@ -152,7 +163,8 @@ class _TrellisModule(nn.Module):
         for level, cell in zip(self.path, self.cells, strict=True):
             stride = FINEST * 2**level
             target = tuple(max(-(-length // stride), 2) for length in size)
-            outputs.append(cell(outputs[-1], outputs[-2], target))
+            taken = isinstance(cell, _CellModule)
+            outputs.append(cell(outputs[-1], outputs[-2], target) if taken else outputs[-1])
         return Features([outputs[0], outputs[1 + self.early], self.last(outputs[-1])], [])
 
 
@@ -161,17 +173,24 @@ class _CellModule(nn.Module):
         self, blocks: tuple[Block, ...], layers: Layers, before: int, before_that: int, width: int
     ) -> None:
         super().__init__()
-        self.before = _reduced(layers, before, width)
-        self.before_that = _reduced(layers, before_that, width) if before_that != width else nn.Identity()
         pairs = [(block.first, block.second) for block in blocks]
         self.sources = [[taken.source for taken in pair] for pair in pairs]
+        used = {source for pair in self.sources for source in pair}
+        self.reduce = nn.ModuleList(
+            _reduced(layers, channels, width) if place in used and channels != keeps else nn.Identity()
+            for place, (channels, keeps) in enumerate(((before, 0), (before_that, width)))
+        )  # the code reduces the layer before always, the one before that only to another width
+        self.used = [place in used for place in range(INPUTS)]
         self.operations = nn.ModuleList(
             nn.ModuleList(taken.operation.build(layers, width, width) for taken in pair) for pair in pairs
         )
 
     def forward(self, before: Tensor, before_that: Tensor, size: tuple[int, ...]) -> Tensor:
         """Both layers before, of any size -> (N, blocks * width, *size)."""
-        states = [self.before(resize(before, size)), self.before_that(resize(before_that, size))]
+        states = [
+            reduce(resize(x, size)) if used else x
+            for reduce, x, used in zip(self.reduce, (before, before_that), self.used, strict=True)
+        ]
         for (one, other), operations in zip(self.sources, self.operations, strict=True):
             first, second = cast(nn.ModuleList, operations)
             states.append(first(states[one]) + second(states[other]))

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from search_spaces.operations.conv import Conv
 from search_spaces.operations.pool import Pool
 from search_spaces.operations.zero import Zero
 from search_spaces.profile import profile
-from search_spaces.scale_cells import Step, Sum, check_nodes, tidy_nodes
+from search_spaces.scale_cells import ScaleCell, Step, Sum, check_nodes, tidy_nodes
 
 
 @pytest.mark.parametrize(("width", "millions"), [(20, 10.15), (32, 21.62), (48, 44.42)])
@@ -141,3 +142,25 @@ def test_a_wide_network_keeps_one_map_a_stride(stride: int, strides: tuple[int, 
     assert encoder.levels().strides == strides
     maps = encoder.build(Layers(2), 1)(torch.zeros(2, 1, 64, 64)).maps
     assert [64 // x.shape[2] for x in maps] == list(strides)
+
+
+def test_layers_and_inputs_that_nothing_takes_have_no_parameters() -> None:
+    skipping = (Block(Taken(Conv(3), 1), Taken(Pool("mean"), 1)),)  # takes the layer before the last one only
+    encoder = Trellis(8, skipping, path=(0, 0, 1, 1, 1))
+    assert encoder.used() == {0, 1, 2, 4}  # the end, what it takes, and the map of stride 4
+    network = encoder.build(Layers(2), 1)
+    sum(x.sum() for x in network(torch.ones(2, 1, 32, 32)).maps).backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+    cell = ScaleCell((Sum(Step("conv", 1), Step("cweight", 1)),), Layers(2), (4, 4), 8, first_stride=1)
+    cell(torch.ones(2, 4, 8, 8), torch.ones(2, 4, 8, 8), (8, 8)).sum().backward()
+    assert all(weight.grad is not None for weight in cell.parameters())
+
+
+@pytest.mark.parametrize("size", [(2, 2, 2), (1, 4, 2), (5, 4, 3)])
+def test_means_of_maps_smaller_than_the_kernel_leave_the_border_out(size: tuple[int, ...]) -> None:
+    x = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(0))
+    expected = torch.empty_like(x)
+    for place in product(*(range(length) for length in size)):
+        around = tuple(slice(max(p - 1, 0), p + 2) for p in place)
+        expected[(0, 0, *place)] = x[(0, 0, *around)].mean()
+    assert torch.allclose(Pool("mean").build(Layers(3), 1, 1)(x), expected, atol=1e-6)
