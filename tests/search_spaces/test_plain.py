@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 
 from search_spaces.architecture import Architecture
 from search_spaces.contexts.none import NoContext
@@ -93,3 +94,14 @@ def test_an_unpooling_decoder_may_have_no_activation() -> None:
     levels = Levels((4, 4), (1, 2))
     decoder = UnpoolDecoder(depths=(2,), activate=False).build(Layers(2), levels, NoSkip(), 2)
     assert not any(isinstance(module, torch.nn.ReLU) for module in decoder.modules())
+
+
+def test_the_encoder_of_fcn_computes_what_torchvisions_vgg_computes() -> None:
+    torch.manual_seed(0)
+    theirs = torchvision.models.vgg16().features.eval()
+    own = load_preset("fcn8s").candidate().architecture.encoder.build(Layers(2, "none"), 3).eval()
+    values = theirs.state_dict().values()
+    own.load_state_dict(dict(zip(own.state_dict(), values, strict=True)))
+    x = torch.randn(1, 3, 64, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(own(x).maps[-1], theirs(x))
