@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
+from torchvision.models import vgg
 
 from search_spaces.architecture import Architecture
 from search_spaces.contexts.none import NoContext
@@ -98,7 +98,7 @@ def test_an_unpooling_decoder_may_have_no_activation() -> None:
 
 def test_the_encoder_of_fcn_computes_what_torchvisions_vgg_computes() -> None:
     torch.manual_seed(0)
-    theirs = torchvision.models.vgg16().features.eval()
+    theirs = vgg.make_layers(vgg.cfgs["D"]).eval()  # VGG-16 without the classifier
     own = load_preset("fcn8s").candidate().architecture.encoder.build(Layers(2, "none"), 3).eval()
     values = theirs.state_dict().values()
     own.load_state_dict(dict(zip(own.state_dict(), values, strict=True)))
