@@ -90,13 +90,15 @@ def test_a_perfect_prediction_is_best_and_no_case_is_not_defined(measure: Any) -
     assert metrics(ignored, of=measure.kind) == {}
 
 
-@pytest.mark.parametrize("measure", all_measures(), ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    "measure",  # an ignored voxel may connect predicted pieces
+    [one for one in all_measures() if one.kind != "partition"],
+    ids=lambda one: one.kind,
+)
 @pytest.mark.parametrize("shape", [(7, 9), (5, 6, 4)])
 def test_ignored_voxels_change_nothing_where_they_are_predicted_anyhow(
     measure: Any, shape: tuple[int, ...]
 ) -> None:
-    if measure.kind == "partition":
-        pytest.skip("an ignored voxel may connect predicted pieces")
     case = drawn(1, shape)
     other = np.where(case.valid, case.predicted, (case.predicted + 1) % 3).astype(np.uint8)
     changed = dataclasses.replace(case, predicted=other)
