@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from search_spaces.decoders.lraspp import LrAsppDecoder
 from search_spaces.encoder import Features, Levels
@@ -58,6 +59,20 @@ def test_scores_of_two_levels_are_added() -> None:
     fine = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     [scores] = module(Features([fine, torch.zeros(2, 6, 4, 4)], []))
     assert torch.allclose(scores, module.fine_scores(fine) + module.deep_scores.bias.view(1, 2, 1, 1))
+
+
+def test_scores_are_those_of_torchvisions_head_with_its_weights() -> None:
+    theirs = LRASPPHead(low_channels=6, high_channels=10, num_classes=3, inter_channels=8).eval()
+    ours = LrAsppDecoder(8).build(Layers(2), Levels((6, 10), (8, 16)), Sum(), 3).eval()
+    nn.init.zeros_(ours.gate.bias)  # which torchvision does not have
+    ours.reduce.load_state_dict(theirs.cbr.state_dict())
+    ours.gate.weight.data = theirs.scale[1].weight.data
+    ours.fine_scores.load_state_dict(theirs.low_classifier.state_dict())
+    ours.deep_scores.load_state_dict(theirs.high_classifier.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    fine, deep = torch.randn(2, 6, 8, 8, generator=generator), torch.randn(2, 10, 4, 4, generator=generator)
+    [scores] = ours(Features([fine, deep], []))
+    assert torch.allclose(scores, theirs({"low": fine, "high": deep}), atol=1e-5)
 
 
 def test_squeezenas_takes_about_the_published_multiplications() -> None:
