@@ -28,6 +28,7 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
         f"| {name} | {_score(scores.get(f'dice/{name}'))} | {_score(scores.get(f'iou/{name}'))} |"
         for name in description.class_names
     ]
+    further = sorted(name for name in scores if "/" not in name and name not in ("dice", "miou"))
     return "\n".join(
         [
             f"# Segmentation network {digest(description.candidate)[:12]}",
@@ -52,6 +53,8 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
             "|---|---|---|",
             *per_class,
             f"| mean (foreground Dice, all-class IoU) | {_score(scores.get('dice'))} | {_score(scores.get('miou'))} |",
+            "",
+            f"Further: {', '.join(f'{name} {_score(scores[name])}' for name in further)}.",
             "",
             (
                 "Counts are summed over all cases; ignored pixels count nowhere. "
