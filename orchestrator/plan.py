@@ -19,7 +19,7 @@ from orchestrator.slots import Node, ResourceError, Slots, divide
 from orchestrator.yaml_document import Document, Path, Problem
 from search_spaces.candidate import Candidate
 from search_spaces.errors import SpaceError
-from search_spaces.exploration import paths
+from search_spaces.exploration import decides
 from search_spaces.memory import training_bytes
 from search_spaces.narrow import narrow
 from search_spaces.preset import preset_candidates
@@ -213,7 +213,7 @@ class _Planner:
         fix: dict[str, object] = dict(self.job.fix)
         decided = any(path.endswith("precision") for path in fix)
         fast = slots.device == "cuda" or (len(self.nodes or ()) == 1 and has_fast_bf16())
-        if not decided and "recipe.precision" in paths(load_space(self.job.space)) and not fast:
+        if not decided and not fast and decides(load_space(self.job.space), "recipe.precision"):
             fix["recipe.precision"] = "fp32"
         return fix
 

@@ -49,7 +49,7 @@ def describe_space(name: Name, as_json: AsJson = False) -> None:
 
     Example: segsearch space describe compact
     """
-    from search_spaces.exploration import paths, size
+    from search_spaces.exploration import is_exact, paths, size
     from search_spaces.preset import losses_inside
     from search_spaces.space import load_space
 
@@ -57,11 +57,17 @@ def describe_space(name: Name, as_json: AsJson = False) -> None:
     decisions = {path: " | ".join(map(str, domains)) for path, domains in paths(space).items()}
     if as_json:
         print_json(
-            {"name": name, "size": size(space), "decisions": decisions, "losses": losses_inside(space)}
+            {
+                "name": name,
+                "size": size(space),
+                "exact": is_exact(space),
+                "decisions": decisions,
+                "losses": losses_inside(space),
+            }
         )
         return
     print_table(
-        f"space {name}: {size(space):.3g} candidates, reals counted by their steps",
+        f"space {name}: {'' if is_exact(space) else 'about '}{size(space):.3g} candidates, reals counted by their steps",
         ("path", "allowed"),
         list(decisions.items()),
     )

@@ -9,7 +9,7 @@ import pytest
 from search_spaces.candidate import Candidate
 from search_spaces.domain import Choice, Integer, Real
 from search_spaces.errors import NotInSpaceError, SpaceError
-from search_spaces.exploration import paths, size
+from search_spaces.exploration import decides, is_exact, paths, size
 from search_spaces.loss import Loss, Weighted
 from search_spaces.losses.cross_entropy import CrossEntropy
 from search_spaces.losses.focal import Focal
@@ -135,3 +135,18 @@ def test_an_ambiguous_ending_lists_the_paths() -> None:
         SpaceError, match=r"several choices end in it; write one of .*encoder\.cell\.residual"
     ):
         narrow(COMPACT, {"cell.residual": True})
+
+
+def test_a_space_too_large_to_walk_through_is_drawn_from() -> None:
+    def many(choose: Choose) -> Candidate:
+        """A tree with 3 ** 10 leaves, of which each candidate is one of two at a leaf."""
+        trail = ""
+        for _ in range(10):
+            trail += str(choose(f"trail{trail}", Choice((0, 1, 2))))
+        return replace(BASE, recipe=replace(BASE.recipe, warmup=choose("recipe.warmup", Choice((0.0, 0.05)))))
+
+    assert decides(many, "recipe.warmup") and not decides(many, "trail2")
+    assert not is_exact(many)
+    assert size(many) == 2 * 3**10  # the same in every draw here, so the estimate is the number
+    assert "trail000" in paths(many) and len(paths(many)) > 300
+    assert is_exact(small)
