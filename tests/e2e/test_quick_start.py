@@ -119,7 +119,8 @@ def test_verify_and_predict_with_the_export(finished: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "candidate.json", "model.onnx", "model_card.md", "network.svg", "proof.json"]
+    "name",
+    ["model.safetensors", "candidate.json", "model.onnx", "model_card.md", "network.svg", "proof.json"],
 )
 def test_an_altered_export_is_refused(finished: Any, tmp_path: Path, name: str) -> None:
     from orchestrator.cli.main import run

@@ -27,7 +27,14 @@ def copy(volumes: Exported, tmp_path: Path) -> Path:
 
 def test_an_export_holds_its_network_and_its_proof(volumes: Exported) -> None:
     names = {path.name for path in volumes.folder.iterdir()}
-    assert names == {"model.safetensors", "candidate.json", "model.onnx", "model_card.md", "network.svg", "proof.json"}
+    assert names == {
+        "model.safetensors",
+        "candidate.json",
+        "model.onnx",
+        "model_card.md",
+        "network.svg",
+        "proof.json",
+    }
     assert not list(volumes.folder.parent.glob(".export*"))
     proof = check_seal(volumes.folder)
     assert set(proof["files"]) == set(SEALED) == names - {PROOF}
