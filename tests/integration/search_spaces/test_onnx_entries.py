@@ -14,17 +14,22 @@ from search_spaces.register import Entry
 pytestmark = pytest.mark.slow  # a few seconds each, several minutes together
 
 
+@pytest.mark.parametrize("size", [(48, 40), (16, 32, 16)], ids=str)
 @pytest.mark.parametrize(("part", "family", "kind"), PARTS, ids=str)
-def test_onnx_computes_what_torch_computes(part: str, family: type[Entry], kind: str, tmp_path: Path) -> None:
+def test_onnx_computes_what_torch_computes(
+    part: str, family: type[Entry], kind: str, size: tuple[int, ...], tmp_path: Path
+) -> None:
     entry = example(family, kind)
-    skip_impossible(entry, 2)
-    network = build_model(architecture_with(part, entry), in_channels=1, num_classes=3, ndim=2, seed=0)
+    skip_impossible(entry, len(size))
+    network = build_model(
+        architecture_with(part, entry), in_channels=1, num_classes=3, ndim=len(size), seed=0
+    )
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for _ in range(10):  # running statistics as after training, without which logits may be huge
-            network(torch.randn(2, 1, 48, 40, generator=generator))
+            network(torch.randn(2, 1, *size, generator=generator))
     network.eval()
-    x = torch.randn(3, 1, 48, 40, generator=generator)
+    x = torch.randn(3, 1, *size, generator=generator)
     path = str(tmp_path / "model.onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about itself; what counts is the comparison
