@@ -26,6 +26,7 @@ __all__ = [
 T = TypeVar("T")
 Trace = dict[str, Scalar]
 MUTATION_TRIES = 200
+CHECKS, MOST_DECISIONS = 5, 10_000  # of a user's space
 
 
 class Choose(Protocol):
@@ -187,7 +188,40 @@ def load_space(name: str) -> Space:
         raise SpaceError(f"space: {name!r} cannot be loaded ({error}); write module:function.") from error
     if not callable(found):
         raise SpaceError(f"space: {name!r} is no function; a space is called with choose(path, domain).")
+    if function != name:
+        _check(name, cast(Space, found))
     return cast(Space, found)
+
+
+def _check(name: str, space: Space) -> None:
+    """Run a user's space some times.
+
+    Raises:
+        SpaceError: One path is asked for twice, there is no end of questions, or what it returns is no
+            candidate.
+    """
+    for seed in range(CHECKS):
+        rng, asked = random.Random(seed), dict[str, Domain[object]]()
+
+        def choose(
+            path: str, domain: Domain[T], asked: dict[str, Domain[object]] = asked, rng: random.Random = rng
+        ) -> T:
+            if path in asked:
+                raise SpaceError(
+                    f"space {name}: {path} is chosen twice, once among {asked[path]}, once among {domain}; "
+                    "ask once and keep the value."
+                )
+            asked[path] = cast(Domain[object], domain)
+            if len(asked) > MOST_DECISIONS:
+                raise SpaceError(
+                    f"space {name}: more than {MOST_DECISIONS:,} decisions for one candidate, the last about {path}; "
+                    "it seems never to return."
+                )
+            return domain.draw(rng)
+
+        candidate = space(choose)
+        if not isinstance(candidate, Candidate):
+            raise SpaceError(f"space {name}: it returned {candidate!r}; a Candidate is needed.")
 
 
 def _repair(space: Space, trace: Trace, rng: random.Random | None) -> Candidate:

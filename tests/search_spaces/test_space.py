@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -194,3 +195,46 @@ def test_architecture_digest_leaves_the_rest_out() -> None:
     other = replace(candidate, recipe=replace(candidate.recipe, learning_rate=0.5))
     assert architecture_digest(candidate) == architecture_digest(other)
     assert digest(candidate) != digest(other)
+
+
+TWICE = """
+from search_spaces.space import Choice
+from search_spaces.spaces.compact import compact
+def twice(choose):
+    choose("recipe.warmup", Choice((0.0, 0.1)))
+    return compact(choose)
+def endless(choose):
+    count = 0
+    while True:
+        count += 1
+        choose(f"more.{count}", Choice((0, 1)))
+def nothing(choose):
+    return None
+def fine(choose):
+    return compact(choose)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "twice",
+            r"space mine:twice: recipe\.warmup is chosen twice, once among 0\.0, 0\.1, once among 0\.0, 0\.05",
+        ),
+        (
+            "endless",
+            r"space mine:endless: more than 10,000 decisions for one candidate, the last about more\.10001",
+        ),
+        ("nothing", r"space mine:nothing: it returned None; a Candidate is needed"),
+    ],
+)
+def test_a_users_space_is_tried_before_it_is_used(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(TWICE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises(SpaceError, match=message):
+        load_space(f"mine:{name}")
+    assert isinstance(sample(load_space("mine:fine"), random.Random(0)), Candidate)
