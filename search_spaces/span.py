@@ -212,7 +212,7 @@ class _Parts:
 
     def _pyramid(self, path: str) -> ScaleAttention | None:
         seen = [one for one in self._of("pyramid") if one is not None]
-        if not seen or not self.choose(f"{path}.present", Choice((False, True))):
+        if not seen or not self.choose(f"{path}.present", Choice((False, True), weights=(7, 1))):
             return None
         return cast(ScaleAttention, self._fields(path, seen))
 

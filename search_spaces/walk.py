@@ -104,10 +104,14 @@ class _Follower(TorchFunctionMode):
         result = _shaped(getattr(func, "__name__", ""), args, kwargs)
         if result is None:
             result = func(*args, **kwargs)
-        results = [value for value in _tensors(result) if _seen(value) is None]
-        if not results and not isinstance(result, Tensor):
+        if not isinstance(result, Tensor | tuple | list):
             return result
-        seen = [spans for value in _tensors((args, kwargs)) if (spans := _seen(value)) is not None]
+        results = [value for value in _tensors(result) if _seen(value) is None]
+        seen = (
+            [spans for value in _tensors((args, kwargs)) if (spans := _seen(value)) is not None]
+            if results
+            else []
+        )
         for value in results if seen else ():
             _see(value, self._after(getattr(func, "__name__", ""), args, kwargs, value, seen))
         return result
