@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from layouts import make_camvid, make_cityscapes, make_pascal_voc
 from PIL import Image
 
 MakeSource = Callable[[Path], Path]
@@ -72,9 +73,12 @@ def make_image_masks(folder: Path, cases: int = 12) -> Path:
 
 
 MAKERS: dict[str, MakeSource] = {
+    "camvid": make_camvid,
+    "cityscapes": make_cityscapes,
     "decathlon": make_decathlon,
     "image_masks": make_image_masks,
     "nifti_pairs": make_nifti_pairs,
+    "pascal_voc": make_pascal_voc,
 }
 
 

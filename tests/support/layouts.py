@@ -1,0 +1,74 @@
+"""Small folders in the exact layout of published data sets, one maker a data source."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+SIZE = (8, 10)
+Mask = npt.NDArray[np.uint8]
+
+
+def save(path: Path, values: npt.NDArray[np.generic], **options: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path, **options)
+
+
+def noise(number: int, channels: int = 3) -> Mask:
+    return np.random.default_rng(number).integers(0, 256, (*SIZE, channels), dtype=np.uint8)
+
+
+def drawn(number: int, values: list[int]) -> Mask:
+    """A mask of some of these values, in rows that differ from case to case."""
+    return np.random.default_rng(100 + number).choice(np.array(values, np.uint8), SIZE)
+
+
+def split_of(number: int) -> str:
+    """Of 12 cases: 6 train, 3 val, 3 test."""
+    return "train" if number < 6 else "val" if number < 9 else "test"
+
+
+def make_camvid(folder: Path, cases: int = 12) -> Path:
+    lines: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for number in range(cases):
+        split, name = split_of(number), f"0001TP_{number:06d}.png"
+        save(folder / split / name, noise(number))
+        save(folder / f"{split}annot" / name, drawn(number, list(range(12))))
+        lines[split].append(f"/SegNet/CamVid/{split}/{name} /SegNet/CamVid/{split}annot/{name}")
+    for split, listed in lines.items():
+        (folder / f"{split}.txt").write_text("\n".join(listed) + "\n")
+    return folder
+
+
+def save_palette(path: Path, values: Mask) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(values).convert("L")
+    picture.putpalette([value for index in range(256) for value in (index, 255 - index, 7)])
+    picture.save(path)
+
+
+def make_pascal_voc(folder: Path, cases: int = 12) -> Path:
+    root = folder / "VOCdevkit" / "VOC2012"
+    names: dict[str, list[str]] = {"train": [], "val": []}
+    for number in range(cases):
+        name = f"2007_{number:06d}"
+        save(root / "JPEGImages" / f"{name}.jpg", noise(number), quality=95)
+        save_palette(root / "SegmentationClass" / f"{name}.png", drawn(number, [*range(21), 255]))
+        names["train" if number < 9 else "val"].append(name)
+    (root / "ImageSets/Segmentation").mkdir(parents=True)
+    for split, listed in names.items():
+        (root / f"ImageSets/Segmentation/{split}.txt").write_text("\n".join(listed) + "\n")
+    return folder
+
+
+def make_cityscapes(folder: Path, cases: int = 12, annotations: str = "gtFine") -> Path:
+    for number in range(cases):
+        split, city = ("train", "aachen") if number < 9 else ("val", "lindau")
+        stem = f"{city}_{number:06d}_000019"
+        save(folder / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", noise(number))
+        labels = folder / annotations / split / city
+        save(labels / f"{stem}_{annotations}_labelIds.png", drawn(number, list(range(34))))
+        save(labels / f"{stem}_{annotations}_instanceIds.png", drawn(number, [0]).astype(np.uint16))
+    save(folder / "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png", noise(99))
+    return folder

@@ -1,0 +1,113 @@
+"""Pictures and masks that a list or a published layout names: what several sources need."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from workers.errors import DataError
+from workers.image_file import codec_of, decode_image, decode_mask
+from workers.source import Array, RawCase, SampleFiles, first_five
+from workers.source_pairs import duplicate_ids, shown
+
+VALIDATION_SHARE = 0.1  # of the training groups, where a published test split has no labels
+_IGNORED = 255
+
+
+def read_picture_pair(sample: SampleFiles, *, ignored: Sequence[int] = ()) -> RawCase:
+    """Read a picture and its mask; mask values that the data set ignores become 255.
+
+    Raises:
+        DataError: A file is damaged or of a wrong kind.
+    """
+    labels = decode_mask(sample.labels.read_bytes(), where=shown(sample.labels))
+    return picture_case(sample, with_ignored(labels, ignored))
+
+
+def picture_case(sample: SampleFiles, labels: Array) -> RawCase:
+    """A picture, kept as its file's bytes where that is possible, with labels that were read already.
+
+    Raises:
+        DataError: The picture is damaged or of a wrong kind.
+    """
+    data = sample.image.read_bytes()
+    image = decode_image(data, where=shown(sample.image))
+    codec = codec_of(data)
+    return RawCase(image, labels, picture=None if codec == "raw+zstd" else data, codec=codec)
+
+
+def with_ignored(labels: Array, ignored: Sequence[int]) -> Array:
+    """Labels in which these values have become 255."""
+    if not ignored:
+        return labels
+    return np.where(np.isin(labels, ignored), np.asarray(_IGNORED, labels.dtype), labels)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a list file without blanks around them; empty ones are left out.
+
+    Raises:
+        DataError: It is missing or no UTF-8 text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text; save the list as UTF-8.") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def existing(folder: Path, listed: Iterable[SampleFiles]) -> tuple[list[SampleFiles], list[str]]:
+    """Listed cases whose files exist inside a folder, sorted by id, and what is wrong with the others."""
+    root = folder.resolve()
+    kept: list[SampleFiles] = []
+    missing: list[str] = []
+    outside: list[str] = []
+    for sample in listed:
+        strays = [file for file in (sample.image, sample.labels) if not file.resolve().is_relative_to(root)]
+        absent = [file for file in (sample.image, sample.labels) if not file.exists()]
+        if strays:
+            outside += map(str, strays)
+        elif absent:
+            missing += [file.relative_to(folder).as_posix() for file in absent]
+        else:
+            kept.append(sample)
+    problems = [
+        first_five(what, names)
+        for what, names in (
+            ("listed files are missing", missing),
+            ("listed files lie outside the folder", outside),
+        )
+        if names
+    ]
+    return sorted(kept, key=lambda sample: sample.id), problems + duplicate_ids(kept)
+
+
+def with_test_split(samples: Sequence[SampleFiles]) -> tuple[tuple[SampleFiles, ...], tuple[str, ...]]:
+    """Three splits where only train and validation have public labels, and a note that says so.
+
+    The published validation cases become the test split, so that its figures compare with published ones; a tenth of the
+    training groups, drawn by a hash of their names, becomes the validation split.
+    """
+    groups = sorted({sample.group for sample in samples if sample.split == "train"}, key=_place)
+    drawn = {group for group in groups if _place(group) < VALIDATION_SHARE} or set(groups[:1])
+    moved = {"validation": "test"}
+    placed = tuple(
+        replace(sample, split="validation")
+        if sample.split == "train" and sample.group in drawn
+        else replace(sample, split=moved.get(sample.split or "", sample.split))
+        for sample in samples
+    )
+    note = (
+        "the published test split has no labels: the published validation cases are the test split, and a tenth "
+        "of the training groups, drawn by a hash, is the validation split; splits.json can say otherwise"
+    )
+    return placed, (note,)
+
+
+def _place(group: str) -> float:
+    digest = hashlib.sha256(b"segsearch-validation-1\0" + group.encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64
