@@ -22,18 +22,14 @@ def read_picture_pair(sample: SampleFiles, *, ignored: Sequence[int] = ()) -> Ra
     Raises:
         DataError: A file is damaged or of a wrong kind.
     """
-    labels = decode_mask(sample.labels.read_bytes(), where=shown(sample.labels))
-    return picture_case(sample, with_ignored(labels, ignored))
-
-
-def picture_case(sample: SampleFiles, labels: Array) -> RawCase:
-    """A picture, kept as its file's bytes where that is possible, with labels that were read already.
-
-    Raises:
-        DataError: The picture is damaged or of a wrong kind.
-    """
     data = sample.image.read_bytes()
     image = decode_image(data, where=shown(sample.image))
+    labels = decode_mask(sample.labels.read_bytes(), where=shown(sample.labels))
+    return picture_case(image, with_ignored(labels, ignored), data=data)
+
+
+def picture_case(image: Array, labels: Array, *, data: bytes) -> RawCase:
+    """A decoded picture and its labels; the picture is kept as its file's bytes (``data``) where a shard can hold them."""
     codec = codec_of(data)
     return RawCase(image, labels, picture=None if codec == "raw+zstd" else data, codec=codec)
 

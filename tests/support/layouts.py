@@ -72,3 +72,24 @@ def make_cityscapes(folder: Path, cases: int = 12, annotations: str = "gtFine") 
         save(labels / f"{stem}_{annotations}_instanceIds.png", drawn(number, [0]).astype(np.uint16))
     save(folder / "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png", noise(99))
     return folder
+
+
+def make_ade20k(folder: Path, cases: int = 12) -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tStuff\tName\n")
+    for number in range(cases):
+        split, word = ("training", "train") if number < 9 else ("validation", "val")
+        name = f"ADE_{word}_{number:08d}"
+        save(folder / "images" / split / f"{name}.jpg", noise(number), quality=95)
+        save(folder / "annotations" / split / f"{name}.png", drawn(number, list(range(151))))
+    return folder
+
+
+def make_list_files(folder: Path, cases: int = 12) -> Path:
+    lines = ["image,label"]
+    for number in range(cases):
+        save(folder / f"photos/day{number % 2}/{number:02d}.png", noise(number))
+        save(folder / f"drawn/{number:02d}.png", drawn(number, [0, 1, 2, 255]))
+        lines.append(f"photos/day{number % 2}/{number:02d}.png,drawn/{number:02d}.png")
+    (folder / "pairs.csv").write_text("\r\n".join(lines))
+    return folder

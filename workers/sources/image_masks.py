@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import ClassVar
 
 from search_spaces.register import entry
-from workers.image_file import SUFFIXES, codec_of, decode_image, decode_mask, is_image
+from workers.image_file import SUFFIXES, is_image
 from workers.source import IMAGE_AXES, RawCase, SampleFiles, Source, SourcePlan
 from workers.source_files import load_classes
-from workers.source_pairs import duplicate_ids, index_files, pair_files, shown
+from workers.source_pairs import duplicate_ids, index_files, pair_files
+from workers.source_pictures import read_picture_pair
 
 _IMAGES = ("images", "image", "imgs")
 _MASKS = ("masks", "mask", "labels", "label", "annotations")
 _MASK_ENDINGS = ("_mask", "_label", "_seg")
+_OTHERS = (
+    "objectInfo150.txt",
+    "pairs*.csv",
+    "masks/*.mat",
+)  # signs of layouts that have images/ and masks/ too
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -37,6 +43,8 @@ class ImageMasks(Source):
     )
 
     def recognise(self, folder: Path) -> bool:
+        if any(any(folder.glob(pattern)) for pattern in _OTHERS):
+            return False
         return any(any(map(is_image, images.iterdir())) for _, images, _ in _folders(folder))
 
     def plan(self, folder: Path) -> SourcePlan:
@@ -60,11 +68,7 @@ class ImageMasks(Source):
         )
 
     def read(self, sample: SampleFiles) -> RawCase:
-        data = sample.image.read_bytes()
-        image = decode_image(data, where=shown(sample.image))
-        labels = decode_mask(sample.labels.read_bytes(), where=shown(sample.labels))
-        codec = codec_of(data)
-        return RawCase(image, labels, picture=None if codec == "raw+zstd" else data, codec=codec)
+        return read_picture_pair(sample)
 
 
 def _folders(folder: Path) -> list[tuple[str | None, Path, Path]]:

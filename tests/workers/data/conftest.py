@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from layouts import make_camvid, make_cityscapes, make_pascal_voc
+from layouts import make_ade20k, make_camvid, make_cityscapes, make_list_files, make_pascal_voc
 from PIL import Image
 
 MakeSource = Callable[[Path], Path]
@@ -73,10 +73,12 @@ def make_image_masks(folder: Path, cases: int = 12) -> Path:
 
 
 MAKERS: dict[str, MakeSource] = {
+    "ade20k": make_ade20k,
     "camvid": make_camvid,
     "cityscapes": make_cityscapes,
     "decathlon": make_decathlon,
     "image_masks": make_image_masks,
+    "list_files": make_list_files,
     "nifti_pairs": make_nifti_pairs,
     "pascal_voc": make_pascal_voc,
 }

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import make_camvid, make_cityscapes, make_pascal_voc, save, save_palette
+from layouts import (
+    make_ade20k,
+    make_camvid,
+    make_cityscapes,
+    make_list_files,
+    make_pascal_voc,
+    noise,
+    save,
+    save_palette,
+)
 from PIL import Image
 
 from workers.data.ingest import ingest
@@ -204,3 +213,72 @@ def test_about_a_tenth_of_the_training_groups_becomes_validation() -> None:
     placed, _ = with_test_split([*cases, SampleFiles("t", Path("i"), Path("l"), "t", "validation")])
     found = [sample.split for sample in placed]
     assert 70 <= found.count("validation") <= 130 and found.count("test") == 1
+
+
+def test_ade20k_ignores_0_and_counts_classes_from_1(tmp_path: Path) -> None:
+    folder = make_ade20k(tmp_path / "ade")
+    path = folder / "annotations/training/ADE_train_00000000.png"
+    save(path, np.array([[0, 1, 2, 150]], np.uint8))
+    assert indices(folder).tolist() == [[255, 0, 1, 149]]
+    plan = plan_of(folder)
+    assert plan.classes is not None and len(plan.classes) == 150
+    assert (plan.classes[0].name, plan.classes[149].name, plan.classes[12].name) == ("wall", "flag", "person")
+    assert splits(plan)["test"] == 3
+    save(path, np.full((8, 10), 151, np.uint8))
+    assert any("label 151 (80 times) is no class" in text for text in problems_of(folder, tmp_path / "set"))
+
+
+def test_ade20k_takes_its_few_grey_pictures(tmp_path: Path) -> None:
+    folder = make_ade20k(tmp_path / "ade")
+    save(folder / "images/training/ADE_train_00000003.jpg", noise(3)[..., 0])
+    manifest = ingest(folder, str(tmp_path / "set"))
+    assert manifest.channels == ("red", "green", "blue")
+    assert "1 cases: a grey picture was taken as red, green, blue" in manifest.notes
+
+
+def test_lists_name_splits_and_files_anywhere_below(tmp_path: Path) -> None:
+    folder = make_list_files(tmp_path / "lists")
+    heading, *lines = (folder / "pairs.csv").read_text().splitlines()
+    (folder / "pairs.csv").unlink()
+    for split, part in (("train", lines[:6]), ("val", lines[6:9]), ("test", lines[9:])):
+        (folder / f"pairs_{split}.csv").write_text("\n".join([heading, *part]))
+    plan = plan_of(folder)
+    assert splits(plan) == {"train": 6, "validation": 3, "test": 3}
+    assert plan.samples[0].id == "photos_day0_00"
+    (folder / "pairs.csv").write_text(lines[0])
+    with pytest.raises(DataError, match=r"pairs\.csv beside pairs_train\.csv; allowed is one list"):
+        plan_of(folder)
+
+
+@pytest.mark.parametrize(
+    "stray", ["../secret.png", "/etc/passwd", "photos/../../secret.png", "link/secret.png"]
+)
+def test_a_list_stays_inside_its_folder(tmp_path: Path, stray: str) -> None:
+    folder = make_list_files(tmp_path / "lists")
+    save(tmp_path / "secret.png", noise(1))
+    (folder / "link").symlink_to(tmp_path)
+    with (folder / "pairs.csv").open("a") as file:
+        file.write(f"\n{stray},drawn/00.png\n")
+    problems = problems_of(folder, tmp_path / "set")
+    assert any(problem.startswith("1 listed files lie outside the folder") for problem in problems)
+
+
+@pytest.mark.parametrize("line", ["one.png", "a.png,b.png,c.png", "a.png,"])
+def test_a_line_that_is_no_pair_is_named(tmp_path: Path, line: str) -> None:
+    folder = make_list_files(tmp_path / "lists")
+    (folder / "pairs.csv").write_text(f"image,label\n{line}\n")
+    with pytest.raises(DataError, match=r"pairs\.csv: entry 2: .*expected two paths, image,label"):
+        plan_of(folder)
+
+
+def test_a_list_counts_what_is_missing_and_what_comes_twice(tmp_path: Path) -> None:
+    folder = make_list_files(tmp_path / "lists")
+    gone = [f"photos/gone{number}.png,drawn/00.png" for number in range(7)]
+    with (folder / "pairs.csv").open("a") as file:
+        file.write("\n" + "\n".join([*gone, "photos/day0/00.png,drawn/00.png"]))
+    missing, twice = open_source("list_files").plan(folder).problems
+    assert missing == (
+        "7 listed files are missing: photos/gone0.png, photos/gone1.png, photos/gone2.png, photos/gone3.png, "
+        "photos/gone4.png, …"
+    )
+    assert twice == "1 ids are used more than once; rename the files: photos_day0_00"
