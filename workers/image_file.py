@@ -39,17 +39,20 @@ def is_image(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
-def decode_image(data: bytes, *, where: str) -> Array:
+def decode_image(data: bytes, *, where: str, drop_opaque_alpha: bool = False) -> Array:
     """A picture as an array, (C, H, W) uint8, or uint16 for 16-bit grey.
 
     Args:
         data: The file's bytes.
         where: Its name, for messages.
+        drop_opaque_alpha: Take RGBA that is opaque everywhere as RGB.
 
     Raises:
         DataError: Not a PNG, JPEG or TIFF, damaged, too large, rotated by EXIF, or neither grey nor RGB.
     """
     picture = _opened(data, where)
+    if drop_opaque_alpha and picture.mode == "RGBA":
+        picture = _without_alpha(_loaded(picture, where), where)
     if picture.mode not in _IMAGE_TYPES:
         raise DataError(
             f"{where}: image of mode {picture.mode}; allowed are grey (8 or 16 bit) and RGB; convert it first."
@@ -87,6 +90,11 @@ def codec_of(data: bytes) -> str:
     return "jpeg" if data.startswith(b"\xff\xd8\xff") else "raw+zstd"
 
 
+def has_alpha(data: bytes) -> bool:
+    """Whether a picture that ``decode_image`` has read has an alpha channel."""
+    return _opened(data, "picture").mode == "RGBA"
+
+
 def _opened(data: bytes, where: str) -> Image.Image:
     try:
         with _quiet():
@@ -110,6 +118,15 @@ def _loaded(picture: Image.Image, where: str) -> Image.Image:
     except _DAMAGED as error:
         raise DataError(f"{where}: cannot be decoded ({error}); replace it.") from None
     return picture
+
+
+def _without_alpha(picture: Image.Image, where: str) -> Image.Image:
+    low, _ = picture.getchannel("A").getextrema()
+    if low != 255:
+        raise DataError(
+            f"{where}: transparent in places; allowed is RGB, or an alpha channel of 255 throughout."
+        )
+    return picture.convert("RGB")
 
 
 def _is_turned(picture: Image.Image) -> bool:

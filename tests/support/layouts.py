@@ -93,3 +93,18 @@ def make_list_files(folder: Path, cases: int = 12) -> Path:
         lines.append(f"photos/day{number % 2}/{number:02d}.png,drawn/{number:02d}.png")
     (folder / "pairs.csv").write_text("\r\n".join(lines))
     return folder
+
+
+def make_object_masks(folder: Path, cases: int = 12) -> Path:
+    for number in range(cases):
+        name = f"{number:02d}{'ab' * 8}"
+        opaque = np.full((*SIZE, 1), 255, np.uint8)
+        save(
+            folder / "stage1_train" / name / "images" / f"{name}.png",
+            np.concatenate([noise(number), opaque], axis=2),
+        )
+        for which in range(3):
+            mask = np.zeros(SIZE, np.uint8)
+            mask[2 * which : 2 * which + 1 + number % 2, number % 5 :] = 255
+            save(folder / "stage1_train" / name / "masks" / f"{which}{'cd' * 8}.png", mask)
+    return folder

@@ -8,7 +8,14 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from layouts import make_ade20k, make_camvid, make_cityscapes, make_list_files, make_pascal_voc
+from layouts import (
+    make_ade20k,
+    make_camvid,
+    make_cityscapes,
+    make_list_files,
+    make_object_masks,
+    make_pascal_voc,
+)
 from PIL import Image
 
 MakeSource = Callable[[Path], Path]
@@ -80,6 +87,7 @@ MAKERS: dict[str, MakeSource] = {
     "image_masks": make_image_masks,
     "list_files": make_list_files,
     "nifti_pairs": make_nifti_pairs,
+    "object_masks": make_object_masks,
     "pascal_voc": make_pascal_voc,
 }
 

@@ -10,6 +10,7 @@ from layouts import (
     make_camvid,
     make_cityscapes,
     make_list_files,
+    make_object_masks,
     make_pascal_voc,
     noise,
     save,
@@ -282,3 +283,48 @@ def test_a_list_counts_what_is_missing_and_what_comes_twice(tmp_path: Path) -> N
         "photos/gone4.png, …"
     )
     assert twice == "1 ids are used more than once; rename the files: photos_day0_00"
+
+
+def nucleus_folder(folder: Path) -> Path:
+    return make_object_masks(folder) / "stage1_train" / f"00{'ab' * 8}"
+
+
+def test_masks_of_objects_are_one_class_and_overlaps_are_noted(tmp_path: Path) -> None:
+    case = nucleus_folder(tmp_path / "nuclei")
+    for path in (case / "masks").iterdir():
+        path.unlink()
+    left, right = np.zeros((8, 10), np.uint8), np.zeros((8, 10), np.uint8)
+    left[1, 1:4], right[1, 3:6] = 255, 1
+    save(case / "masks/left.png", left)
+    save(case / "masks/right.png", right)
+    source = open_source("object_masks")
+    plan = source.plan(tmp_path / "nuclei")
+    raw = source.read(plan.samples[0])
+    assert raw.labels[1].tolist() == [0, 1, 1, 1, 1, 1, 0, 0, 0, 0] and raw.labels.sum() == 5
+    assert raw.notes == ("masks of different objects overlap",)
+    assert raw.image.shape == (3, 8, 10) and raw.picture is None
+    assert source.read(plan.samples[1]).notes == ()
+    assert recognise(case.parent) == "object_masks"
+
+
+@pytest.mark.parametrize(
+    ("mask", "says"),
+    [
+        (np.zeros((8, 9), np.uint8), "masks/odd.png: image 8 x 10, mask 8 x 9; give both the same size"),
+        (np.arange(80, dtype=np.uint8).reshape(8, 10), "values 0, 1, 2, 3, 4; the mask of one object has 0"),
+    ],
+)
+def test_a_mask_that_is_not_of_one_object_is_refused(tmp_path: Path, mask: np.ndarray, says: str) -> None:
+    save(nucleus_folder(tmp_path / "nuclei") / "masks/odd.png", mask)
+    assert any(says in problem for problem in problems_of(tmp_path / "nuclei", tmp_path / "set"))
+
+
+def test_a_case_without_masks_and_a_transparent_picture_are_named(tmp_path: Path) -> None:
+    case = nucleus_folder(tmp_path / "nuclei")
+    for path in (case / "masks").iterdir():
+        path.unlink()
+    other = case.parent / f"01{'ab' * 8}"
+    save(other / "images" / f"{other.name}.png", np.full((8, 10, 4), 254, np.uint8))
+    bare, clear = problems_of(tmp_path / "nuclei", tmp_path / "set")
+    assert bare == f"1 cases have a picture but no mask: {case.name}"
+    assert f"images/{other.name}.png: transparent in places; allowed is RGB" in clear
