@@ -21,12 +21,14 @@ class Subject:
         title: For people.
         channels: Of an image, as its source says.
         classes: Background included.
+        ndim: Spatial dimensions in which it was published.
     """
 
     candidate: Candidate
     title: str
     channels: int = CHANNELS
     classes: int = CLASSES
+    ndim: int = 2
 
 
 def subject(text: str, *, storage: str) -> Subject:
@@ -52,7 +54,7 @@ def subject(text: str, *, storage: str) -> Subject:
     if path.suffix == ".json" or path.is_file():
         return _of_file(path)
     preset = load_preset(text)
-    return Subject(preset.candidate(), preset.title, *preset.channels)
+    return Subject(preset.candidate(), preset.title, *preset.channels, preset.ndim)
 
 
 def read_size(text: str) -> tuple[int, ...]:

@@ -101,7 +101,13 @@ def draw_candidate(
         typer.Argument(help="Another one: both are drawn, what differs is marked.", show_default=False),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where to write: .svg or .png.")] = Path("network.svg"),
-    size: Annotated[str, typer.Option(help="Image size for the shapes: 256x256, or 64x64x64.")] = "256x256",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Image size for the shapes; 256x256, or 64x64x64 for networks of volumes.",
+            show_default=False,
+        ),
+    ] = None,
     channels: Annotated[
         int | None, typer.Option(min=1, help="Of an image; a preset's own or 1.", show_default=False)
     ] = None,
@@ -125,7 +131,7 @@ def draw_candidate(
         first.candidate,
         in_channels=channels or first.channels,
         num_classes=classes or first.classes,
-        input_size=read_size(size),
+        input_size=read_size(size or ("256x256" if first.ndim == 2 else "64x64x64")),
         title=first.title if second is None else f"{first.title} and {second.title}",
         against=second.candidate if second else None,
         file_format=file_format,

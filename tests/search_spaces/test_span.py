@@ -16,7 +16,7 @@ SPACES = {
     "unet_family": ("unet", "unetplusplus", "segnet", "r2unet", "cenet", "fc_densenet56"),
     "deeplab_family": ("deeplabv3_resnet50", "deeplabv3plus_resnet101", "pspnet50", "dpc", "hdc_duc"),
     "attention": ("attention_unet", "danet", "pan", "bisenet", "attention_to_scale"),
-    "medical_3d": ("vnet", "vnas", "reversible_unet", "fc_resnet"),
+    "medical_3d": ("vnet", "vnas", "reversible_unet", "fc_resnet", "attention_unet_3d"),
     "everything": preset_names(),
 }
 
