@@ -21,7 +21,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MAX_PIXELS = (
     2**27
 )  # 11,585 squared, under Pillow's own limit; read from the header, before anything is decoded
+MAX_VOXELS = 2**30  # of a stack
 _IMAGE_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
+_PAGE_MODES = {"L": np.uint8, "P": np.uint8, "1": np.uint8, "I;16": np.uint16}
 _MASK_MODES = ("L", "P", "1", "I;16", "I")
 _EXIF_ORIENTATION = 0x0112
 _DAMAGED = (
@@ -83,6 +85,37 @@ def decode_mask(data: bytes, *, where: str) -> Array:
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
+def decode_stack(data: bytes, *, where: str) -> Array:
+    """The pages of a TIFF file as (pages, H, W), uint8 or uint16.
+
+    Raises:
+        DataError: No TIFF, damaged, too large, or pages that are not grey or differ in size or type.
+    """
+    picture = _opened(data, where, single=False)
+    frames = getattr(picture, "n_frames", 1)
+    if picture.format != "TIFF":
+        raise DataError(f"{where}: a {picture.format} picture; allowed is a TIFF stack.")
+    if picture.width * picture.height * frames > MAX_VOXELS:
+        raise DataError(f"{where}: more than {MAX_VOXELS:,} voxels, the limit for one stack; cut it first.")
+    pages: list[Array] = []
+    for number in range(frames):
+        try:
+            with _quiet():
+                picture.seek(number)
+        except _DAMAGED as error:
+            raise DataError(f"{where}: page {number} cannot be decoded ({error}); replace it.") from None
+        if picture.mode not in _PAGE_MODES:
+            raise DataError(
+                f"{where}: page {number} of mode {picture.mode}; allowed is grey with 8 or 16 bit."
+            )
+        if pages and (picture.height, picture.width) != pages[0].shape:
+            raise DataError(f"{where}: page {number} differs in size from the first; allowed is one size.")
+        pages.append(np.array(_loaded(picture, where), dtype=_PAGE_MODES[picture.mode]))
+        if pages[-1].dtype != pages[0].dtype:
+            raise DataError(f"{where}: page {number} differs in depth from the first; allowed is one type.")
+    return np.stack(pages)
+
+
 def codec_of(data: bytes) -> str:
     """How a shard stores a picture: its own bytes for ``png`` and ``jpeg``, else ``raw+zstd``."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -95,7 +128,7 @@ def has_alpha(data: bytes) -> bool:
     return _opened(data, "picture").mode == "RGBA"
 
 
-def _opened(data: bytes, where: str) -> Image.Image:
+def _opened(data: bytes, where: str, *, single: bool = True) -> Image.Image:
     try:
         with _quiet():
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -106,7 +139,7 @@ def _opened(data: bytes, where: str) -> Image.Image:
         raise DataError(f"{where}: not a PNG, JPEG or TIFF picture; replace or remove it.") from None
     if picture.width * picture.height > MAX_PIXELS:
         raise DataError(_too_large(where))
-    if frames != 1:
+    if single and frames != 1:
         raise DataError(f"{where}: holds {frames} frames; allowed is one; split it first.")
     return picture
 

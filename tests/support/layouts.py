@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import scipy.io
 from PIL import Image
 
 SIZE = (8, 10)
@@ -107,4 +108,51 @@ def make_object_masks(folder: Path, cases: int = 12) -> Path:
             mask = np.zeros(SIZE, np.uint8)
             mask[2 * which : 2 * which + 1 + number % 2, number % 5 :] = 255
             save(folder / "stage1_train" / name / "masks" / f"{which}{'cd' * 8}.png", mask)
+    return folder
+
+
+def save_stack(path: Path, pages: npt.NDArray[np.generic]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *others = [Image.fromarray(page) for page in pages]
+    first.save(path, save_all=True, append_images=others)
+
+
+def make_tiff_stacks(folder: Path, cases: int = 12) -> Path:
+    for number in range(cases):
+        rng = np.random.default_rng(number)
+        save_stack(folder / f"{number:02d}-volume.tif", rng.integers(0, 256, (4, *SIZE), dtype=np.uint8))
+        save_stack(folder / f"{number:02d}-labels.tif", rng.integers(0, 2, (4, *SIZE), dtype=np.uint8))
+    return folder
+
+
+def save_mat(path: Path, **arrays: npt.NDArray[np.generic]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(path, arrays, do_compression=True)
+
+
+def make_mat_masks(folder: Path, cases: int = 12) -> Path:
+    for number in range(cases):
+        save(folder / "images" / f"{number:02d}.png", noise(number))
+        save_mat(folder / "masks" / f"{number:02d}.mat", labels=drawn(number, [0, 1, 2]))
+    return folder
+
+
+def make_pascal_context(folder: Path, cases: int = 12) -> Path:
+    """Categories 1 to 59 are the classes from the last to the first, 60 to 459 others."""
+    from workers.sources.pascal_context import NAMES
+
+    names: dict[str, list[str]] = {"train": [], "val": []}
+    for number in range(cases):
+        name = f"2008_{number:06d}"
+        save(folder / "VOC2010/JPEGImages" / f"{name}.jpg", noise(number), quality=95)
+        labels = np.random.default_rng(number).integers(0, 460, SIZE).astype(np.uint16)
+        save_mat(folder / "trainval" / f"{name}.mat", LabelMap=labels)
+        names["train" if number < 9 else "val"].append(name)
+    (folder / "VOC2010/ImageSets/Main").mkdir(parents=True)
+    for split, listed in names.items():
+        (folder / f"VOC2010/ImageSets/Main/{split}.txt").write_text("\n".join(listed))
+    categories = [*reversed(NAMES), *(f"other {number}" for number in range(400))]
+    (folder / "labels.txt").write_text(
+        "".join(f"{n}: {name}\n" for n, name in enumerate(categories, start=1))
+    )
     return folder

@@ -13,8 +13,11 @@ from layouts import (
     make_camvid,
     make_cityscapes,
     make_list_files,
+    make_mat_masks,
     make_object_masks,
+    make_pascal_context,
     make_pascal_voc,
+    make_tiff_stacks,
 )
 from PIL import Image
 
@@ -86,9 +89,12 @@ MAKERS: dict[str, MakeSource] = {
     "decathlon": make_decathlon,
     "image_masks": make_image_masks,
     "list_files": make_list_files,
+    "mat_masks": make_mat_masks,
     "nifti_pairs": make_nifti_pairs,
     "object_masks": make_object_masks,
+    "pascal_context": make_pascal_context,
     "pascal_voc": make_pascal_voc,
+    "tiff_stacks": make_tiff_stacks,
 }
 
 

@@ -1,0 +1,77 @@
+"""Label arrays in MATLAB .mat files (versions 4 to 7): decoded under limits, without guessing which array is meant."""
+
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from workers.errors import DataError
+from workers.image_file import MAX_PIXELS
+from workers.source import Array
+
+# What SciPy's reader raises on damaged bytes.
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OSError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    zlib.error,
+)
+
+
+def read_labels(data: bytes, *, where: str, variable: str | None = None) -> Array:
+    """The labels in a .mat file, (H, W) whole numbers.
+
+    Args:
+        data: The file's bytes.
+        where: Its name, for messages.
+        variable: Name of the array; None takes the only one of two dimensions.
+
+    Raises:
+        DataError: Damaged, of version 7.3, too large, no or more than one such array, or values that are not whole.
+    """
+    shapes = _shapes(data, where)
+    names = [name for name, shape in shapes.items() if len(shape) == 2 and min(shape) > 1]
+    if variable is None and len(names) != 1:
+        found = (
+            ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in shapes.items()) or "nothing"
+        )
+        raise DataError(f"{where}: holds {found}; allowed is one array of two dimensions, the labels.")
+    name = names[0] if variable is None else variable
+    if name not in shapes:
+        raise DataError(f"{where}: no array {name!r}, only {', '.join(shapes) or 'nothing'}.")
+    if int(np.prod(shapes[name], dtype=np.float64)) > MAX_PIXELS:
+        raise DataError(
+            f"{where}: more than {MAX_PIXELS:,} pixels, the limit for one picture; cut it into tiles first."
+        )
+    try:
+        values = scipy.io.loadmat(io.BytesIO(data), variable_names=[name])[name]  # type: ignore[arg-type]  # files too
+    except _DAMAGED as error:
+        raise DataError(f"{where}: cannot be decoded ({error}); replace it.") from None
+    return _whole(np.asarray(values), where)
+
+
+def _shapes(data: bytes, where: str) -> dict[str, tuple[int, ...]]:
+    try:
+        listed: list[tuple[str, tuple[int, ...], Any]] = scipy.io.whosmat(io.BytesIO(data))  # type: ignore[arg-type]
+    except NotImplementedError:
+        raise DataError(f"{where}: a .mat file of version 7.3; save it with -v7.") from None
+    except _DAMAGED:
+        raise DataError(f"{where}: not a .mat file, or damaged; replace it.") from None
+    return {name: tuple(shape) for name, shape, _ in listed}
+
+
+def _whole(values: Array, where: str) -> Array:
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    if values.dtype.kind in "iu":
+        return values
+    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.round(values)).all():
+        return values.astype(np.int64)
+    raise DataError(f"{where}: labels that are not whole numbers; save class indices.")
