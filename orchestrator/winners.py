@@ -25,6 +25,7 @@ from workers.contract import JSON
 from workers.evaluate import Evaluation, evaluate, prepared_cases
 from workers.export import Trained, export
 from workers.export_store import is_exported, making_export
+from workers.latency import LATENCY
 from workers.measure import measures
 from workers.metrics import bootstrap_dice, dice_per_class, foreground
 from workers.network_file import build_network, describe_network
@@ -152,9 +153,11 @@ def _completed(session: Session, purpose: Purpose) -> list[Row]:
 
 
 def recorded_metrics(written: Iterable[Event], trial: int) -> dict[str, float]:
-    """Metrics of the last epoch of a trial."""
+    """Metrics of the last epoch of a trial, which a proof measures again; the latency belongs to the machine at that time."""
     found = epoch_bodies(written).get(trial)
-    return dict(found[-1]["metrics"]) if found else {}
+    metrics: dict[str, float] = dict(found[-1]["metrics"]) if found else {}
+    metrics.pop(LATENCY, None)
+    return metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import torch
 
 from workers.inference import Network
 
+LATENCY = "latency_ms"  # its name among metrics
 WARM_UP, PASSES = 3, 20
 
 

@@ -16,7 +16,7 @@ from workers.data.dataset import Case, Dataset, open_dataset
 from workers.distance_maps import made_by_loader
 from workers.errors import CheckpointError, DivergedError
 from workers.evaluate import class_names, evaluate, prepared_cases
-from workers.latency import latency_ms
+from workers.latency import LATENCY, latency_ms
 from workers.measure import measures
 from workers.picture import save_picture
 from workers.preprocessing import Prepared, fit
@@ -132,7 +132,7 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
     timed = {}
     if leg.latency:
         shape = (work.dataset.num_channels, *leg.data.size)
-        timed["latency_ms"] = latency_ms(trainer.network, shape, device=leg.device)
+        timed[LATENCY] = latency_ms(trainer.network, shape, device=leg.device)
     checkpoint = save_checkpoint(
         leg.storage,
         f"checkpoints/trial-{leg.trial:05d}/leg-{leg.fence:06d}/epoch-{epoch:04d}",

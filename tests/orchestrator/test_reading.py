@@ -2,12 +2,15 @@
 
 import pytest
 
+from orchestrator.engine import events
 from orchestrator.engine.events import Event
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.state import State
 from orchestrator.errors import ExtensionError
 from orchestrator.journal import Journal
 from orchestrator.reading import extend, latest_result, resting
+from orchestrator.winners import recorded_metrics
+from workers.contract import EpochResult
 
 LEADING = ("leading", {"driver": {}, "fence": 1})
 PAUSE = ("noted", {"kind": "pause", "data": {"by": "me"}})
@@ -64,3 +67,11 @@ def test_an_extension_by_nothing_is_refused(
         extend("s", **more)  # type: ignore[arg-type]  # one of several keywords
     assert journal.inbox("s") == []
     journal.close()
+
+
+def test_a_proof_does_not_measure_the_latency_again() -> None:
+    result = EpochResult("s", 0, 1, 1, 0.5, {"dice": 0.5, "latency_ms": 3.0}, 1.0, 0.9, 0.0, "c")
+    draft = events.epoch(result)
+    written = [Event(1, draft.kind, draft.version, 0.0, draft.body)]
+    assert recorded_metrics(written, 0) == {"dice": 0.5}
+    assert recorded_metrics(written, 1) == {}
