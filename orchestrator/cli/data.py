@@ -1,5 +1,7 @@
 """``segsearch data``: make, look at and check data sets."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import print_json, print_table
+from orchestrator.cli.preview import load_preview, show_preview
 from workers.errors import DataError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
@@ -22,26 +25,39 @@ Location = Annotated[
 @app.command()
 def ingest(
     source: Annotated[Path, typer.Argument(help="Folder with images and labels.", show_default=False)],
-    dest: Annotated[str, typer.Argument(help="Folder or s3://bucket/prefix to write.", show_default=False)],
+    dest: Annotated[
+        str | None, typer.Argument(help="Folder or s3://bucket/prefix to write.", show_default=False)
+    ] = None,
     kind: Annotated[str | None, typer.Option("--source", help="Layout, where it is not recognised.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set; default the source's.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything, say what was found, write nothing.")
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --dry-run: a PNG of some images with their labels laid over.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a folder into Arrow shards with a manifest; nothing is published when anything is wrong.
 
     Example: segsearch data ingest examples/data/hippocampus data/hippocampus
     """
+    if dry_run:
+        with _progress("check") as on_progress:
+            found = load_preview(source, kind, on_progress)
+        show_preview(source, found, picture=picture, as_json=as_json)
+        return
+    if dest is None or picture is not None:
+        what = "no destination" if dest is None else "--picture without --dry-run"
+        raise DataError(f"data ingest {source}: {what}; give a folder to write, or --dry-run.")
     from workers.data.dataset import open_dataset
     from workers.data.ingest import ingest as ingest_folder
     from workers.data.verify import describe
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks = {stage: bar.add_task(stage, total=None) for stage in ("check", "write")}
-
-        def on_progress(stage: str, done: int, total: int) -> None:
-            bar.update(tasks[stage], completed=done, total=total)
-
+    with _progress("check", "write") as on_progress:
         manifest = ingest_folder(source, dest, source=kind, name=name, on_progress=on_progress)
     if as_json:
         print_json(describe(open_dataset(dest)))
@@ -50,6 +66,15 @@ def ingest(
     print(f"{manifest.name}: {cases} cases in {dest}, digest {manifest.digest[:12]}")
     for note in manifest.notes:
         print(f"  note: {note}")
+
+
+@contextmanager
+def _progress(*stages: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error for each stage."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {stage: bar.add_task(stage, total=None) for stage in stages}
+        yield lambda stage, done, total: bar.update(tasks[stage], completed=done, total=total)
 
 
 @app.command()

@@ -53,10 +53,8 @@ def ingest(
         UnknownKindError: No such source.
     """
     folder = Path(source_folder).expanduser()
-    kind = source or recognise(folder)
-    reader = open_source(kind)
-    if not reader.recognise(folder):
-        raise DataError(f"{folder}: not a {kind} folder, which has {reader.layout}; give another --source.")
+    reader = open_folder(folder, source)
+    kind = reader.kind
     store = open_store(dest)
     _refuse_foreign(store, dest)
     progress = on_progress or (lambda stage, done, total: None)
@@ -76,6 +74,20 @@ def ingest(
         return standing
     shards = _write(store, reader, plan, survey=survey, shard_bytes=shard_bytes, progress=progress)
     return publish_manifest(store, _manifest(plan, survey, shards, kind=kind, name=name))
+
+
+def open_folder(folder: Path, source: str | None) -> Source:
+    """The source that reads a folder: the one that is named, else the one whose layout it has.
+
+    Raises:
+        DataError: No or more than one layout fits, or not the one that is named.
+        UnknownKindError: No such source.
+    """
+    kind = source or recognise(folder)
+    reader = open_source(kind)
+    if not reader.recognise(folder):
+        raise DataError(f"{folder}: not a {kind} folder, which has {reader.layout}; give another --source.")
+    return reader
 
 
 def _surveyed(reader: Source, plan: SourcePlan, progress: Progress) -> Survey:
