@@ -44,7 +44,7 @@ def show_preview(folder: Path, found: Preview, *, picture: Path | None, as_json:
 
 
 def _print(found: Preview) -> None:
-    print(f"{found.name}: a {found.source} folder; nothing was written")
+    print(f"{found.name}: layout {found.source}; no data set was written")
     print(f"  {'digest':<9}{found.digest[:12] if found.digest else 'none, since something is wrong'}")
     print(f"  {'channels':<9}{', '.join(found.channels) or 'unknown'}")
     small, large = (" x ".join(map(str, shape)) for shape in (found.shape_min, found.shape_max))

@@ -162,12 +162,13 @@ def _thumbnail(raw: RawCase, table: LabelTable) -> tuple[Array, Array]:
 
 def _sheet(thumbnails: list[tuple[Array, Array]], classes: tuple[ClassInfo, ...]) -> bytes:
     colours = palette([info.rgb for info in classes])
-    step = TILE_PX + _GAP_PX
+    down, across = (max(labels.shape[axis] for _, labels in thumbnails) + _GAP_PX for axis in (0, 1))
     num_columns = min(COLUMNS, len(thumbnails))
     num_rows = -(-len(thumbnails) // num_columns)
-    sheet = np.zeros((num_rows * step - _GAP_PX, num_columns * step - _GAP_PX, 3), np.uint8)
+    sheet = np.zeros((num_rows * down - _GAP_PX, num_columns * across - _GAP_PX, 3), np.uint8)
     for number, (image, labels) in enumerate(thumbnails):
         row, column = divmod(number, num_columns)
         tile = overlay(image, labels, colours)
-        sheet[row * step : row * step + len(tile), column * step : column * step + tile.shape[1]] = tile
+        top, left = row * down, column * across
+        sheet[top : top + len(tile), left : left + tile.shape[1]] = tile
     return png(sheet)

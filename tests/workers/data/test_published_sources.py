@@ -1,6 +1,7 @@
 """What is special to each published layout: which value becomes which class, which split is which, what is wrong."""
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -449,3 +450,16 @@ def test_a_mat_file_has_a_limit_of_pixels(monkeypatch: pytest.MonkeyPatch, tmp_p
     save_mat(tmp_path / "a.mat", labels=np.zeros((8, 10)))
     with pytest.raises(DataError, match="more than 79 pixels"):
         mat_file.read_labels((tmp_path / "a.mat").read_bytes(), where="a.mat")
+
+
+def test_a_decompression_bomb_is_a_problem_like_others(tmp_path: Path) -> None:
+    folder = make_list_files(tmp_path / "lists")
+    for path in ("photos/day0/00.png", "drawn/01.png"):
+        for side in (12_000, 100_000):  # within Pillow's error limit, where it only warns; and beyond it
+            data = bytearray((folder / path).read_bytes())
+            data[16:24] = side.to_bytes(4) * 2
+            data[29:33] = zlib.crc32(data[12:29]).to_bytes(4)
+            (folder / path).write_bytes(data)
+            where = "/".join(Path(path).parts[-2:])
+            problems = problems_of(folder, tmp_path / "set")
+            assert any(text.startswith(f"{where}: more than 134,217,728 pixels") for text in problems)
