@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.io
+from scipy.io.matlab import MatReadError
 
 from workers.errors import DataError
 from workers.image_file import MAX_PIXELS
@@ -13,6 +14,7 @@ from workers.source import Array
 
 # What SciPy's reader raises on damaged bytes.
 _DAMAGED = (
+    MatReadError,
     ValueError,
     TypeError,
     KeyError,
