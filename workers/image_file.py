@@ -32,6 +32,7 @@ _DAMAGED = (
     ValueError,
     TypeError,
     EOFError,
+    KeyError,
     struct.error,
 )  # what Pillow's decoders raise
 

@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.io
@@ -12,12 +12,15 @@ from workers.errors import DataError
 from workers.image_file import MAX_PIXELS
 from workers.source import Array
 
+_MATRIX = 14
+_TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 16, 17, 18}
 # What SciPy's reader raises on damaged bytes.
 _DAMAGED = (
     MatReadError,
     ValueError,
     TypeError,
     KeyError,
+    UnboundLocalError,
     IndexError,
     OSError,
     EOFError,
@@ -38,6 +41,7 @@ def read_labels(data: bytes, *, where: str, variable: str | None = None) -> Arra
     Raises:
         DataError: Damaged, of version 7.3, too large, no or more than one such array, or values that are not whole.
     """
+    _check_types(data, where)
     shapes = _shapes(data, where)
     names = [name for name, shape in shapes.items() if len(shape) == 2 and min(shape) > 1]
     if variable is None and len(names) != 1:
@@ -57,6 +61,36 @@ def read_labels(data: bytes, *, where: str, variable: str | None = None) -> Arra
     except _DAMAGED as error:
         raise DataError(f"{where}: cannot be decoded ({error}); replace it.") from None
     return _whole(np.asarray(values), where)
+
+
+def _check_types(data: bytes, where: str) -> None:
+    """Refuse parts of a type that the format does not have, at which SciPy's reader ends the process.
+
+    Source: MathWorks, "MAT-File Format", level 5: 128 bytes, then elements of a tag (type, length) and data; an array (type 14)
+    is a list of elements, padded to 8 bytes.
+    """
+    if len(data) < 132 or data[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
+        return  # version 4, or no .mat file
+    order: Literal["little", "big"] = "little" if data[126:128] == b"IM" else "big"
+    start = 128
+    while start + 8 <= len(data):
+        kind, length = (int.from_bytes(data[start + at : start + at + 4], order) for at in (0, 4))
+        body = data[start + 8 : start + 8 + length]
+        if kind == _MATRIX and not _has_known_types(body, order):
+            raise DataError(f"{where}: not a .mat file, or damaged; replace it.")
+        start += 8 + length
+
+
+def _has_known_types(body: bytes, order: Literal["little", "big"]) -> bool:
+    start = 0
+    while start + 8 <= len(body):
+        kind, length = (int.from_bytes(body[start + at : start + at + 4], order) for at in (0, 4))
+        if kind >> 16:  # the short form: length and type in four bytes, up to four bytes of data
+            kind, length = kind & 0xFFFF, 0
+        if kind not in _TYPES:
+            return False
+        start += 8 + -(-length // 8) * 8
+    return True
 
 
 def _shapes(data: bytes, where: str) -> dict[str, tuple[int, ...]]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from layouts import (
+    drawn,
     make_ade20k,
     make_camvid,
     make_cityscapes,
@@ -463,3 +465,20 @@ def test_a_decompression_bomb_is_a_problem_like_others(tmp_path: Path) -> None:
             where = "/".join(Path(path).parts[-2:])
             problems = problems_of(folder, tmp_path / "set")
             assert any(text.startswith(f"{where}: more than 134,217,728 pixels") for text in problems)
+
+
+def test_damaged_mat_files_and_stacks_are_problems_and_nothing_worse(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scipy.io.savemat(tmp_path / "plain.mat", {"labels": drawn(0, [0, 1, 2])}, do_compression=False)
+    save_stack(tmp_path / "stack.tif", np.zeros((3, 8, 10), np.uint8))
+    for name, decode in (("plain.mat", mat_file.read_labels), ("stack.tif", image_file.decode_stack)):
+        whole = (tmp_path / name).read_bytes()
+        refused = 0
+        for _ in range(300):
+            data = bytearray(whole)
+            data[rng.integers(len(data))] = rng.integers(256)
+            try:
+                decode(bytes(data), where=name)
+            except DataError:
+                refused += 1
+        assert refused > 30, name
