@@ -2,8 +2,7 @@
 
 import pytest
 
-from orchestrator.engine import events
-from orchestrator.engine.events import Event
+from orchestrator.engine.events import Event, epoch
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.state import State
 from orchestrator.errors import ExtensionError
@@ -71,7 +70,7 @@ def test_an_extension_by_nothing_is_refused(
 
 def test_a_proof_does_not_measure_the_latency_again() -> None:
     result = EpochResult("s", 0, 1, 1, 0.5, {"dice": 0.5, "latency_ms": 3.0}, 1.0, 0.9, 0.0, "c")
-    draft = events.epoch(result)
+    draft = epoch(result)
     written = [Event(1, draft.kind, draft.version, 0.0, draft.body)]
     assert recorded_metrics(written, 0) == {"dice": 0.5}
     assert recorded_metrics(written, 1) == {}
