@@ -35,6 +35,11 @@ class Preset(Entry, ABC):
     parameters: ClassVar[int]
     ndim: ClassVar[int] = 2
 
+    @property
+    def counted_at(self) -> tuple[int, ...]:
+        """The image size at which lists count it: 512², or 64³."""
+        return (512, 512) if self.ndim == 2 else (64, 64, 64)
+
     @abstractmethod
     def candidate(self) -> Candidate:
         """The system as a candidate."""

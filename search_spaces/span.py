@@ -156,7 +156,7 @@ class _Parts:
             and (_is_kind(options[0], Entry) or is_dataclass(options[0]))
         ):  # a part that may be missing
             there = [one for one in seen if one is not None]
-            if not there or not self._pick(f"{path}.present", [one is not None for one in seen], ()):
+            if not self._present(path, seen):
                 return None
             return self._part(path, name, options[0], there, accept)
         if _is_kind(hint, Cell):
@@ -211,10 +211,17 @@ class _Parts:
         return Cell(tuple(nodes), residual=self.choose(f"{path}.residual", Choice((False, True))))
 
     def _pyramid(self, path: str) -> ScaleAttention | None:
-        seen = [one for one in self._of("pyramid") if one is not None]
-        if not seen or not self.choose(f"{path}.present", Choice((False, True), weights=(7, 1))):
+        seen = self._of("pyramid")
+        if not self._present(path, seen, weights=(7, 1)):  # it makes everything three times as dear
             return None
-        return cast(ScaleAttention, self._fields(path, seen))
+        return cast(ScaleAttention, self._fields(path, [one for one in seen if one is not None]))
+
+    def _present(self, path: str, seen: Sequence[Any], weights: tuple[int, ...] = ()) -> bool:
+        """Whether there is a part that some of the others have and some have not."""
+        options = tuple(sorted({one is not None for one in seen}))
+        if options == (False,):
+            return False
+        return self.choose(f"{path}.present", Choice(options, weights=weights if len(options) == 2 else ()))
 
     def _auxiliary(self, path: str, whole: Architecture) -> tuple[Auxiliary, ...]:
         """Heads in training that look at maps that are there."""

@@ -1,5 +1,6 @@
 """The one evaluator: whole cases, in the voxels of the file, from integer counts; the same for search, proof and test."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -66,7 +67,7 @@ def merge(parts: Sequence[Evaluation]) -> Evaluation:
     if any(part.class_names != names or part.facts.keys() != kinds for part in parts):
         raise DataError("evaluations of other classes or measures cannot be merged; score all cases alike.")
     ids = [id for part in parts for id in part.ids]
-    twice = sorted({id for id in ids if ids.count(id) > 1})
+    twice = sorted(id for id, count in Counter(ids).items() if count > 1)
     if twice:
         raise DataError(f"{', '.join(twice[:5])}: scored more than once; give each case to one process.")
     whole = Evaluation(

@@ -157,8 +157,7 @@ def list_presets(as_json: AsJson = False) -> None:
     rows = []
     for name in preset_names():
         preset = load_preset(name)
-        size = (512, 512) if preset.ndim == 2 else (64, 64, 64)
-        numbers = profile(preset.candidate().architecture, *preset.channels, size)
+        numbers = profile(preset.candidate().architecture, *preset.channels, preset.counted_at)
         year = next(iter(re.findall(r"\b(?:19|20)\d\d\b", preset.paper)), "")
         dims = f"{preset.ndim}D"
         rows.append((name, preset.title, year, numbers.parameters, numbers.macs, dims, preset.paper))
@@ -185,7 +184,7 @@ def show_preset(name: Annotated[str, typer.Argument(help="Name of a preset.")]) 
 
     preset = load_preset(name)
     candidate = preset.candidate()
-    size = (512, 512) if preset.ndim == 2 else (64, 64, 64)
+    size = preset.counted_at
     numbers = profile(candidate.architecture, *preset.channels, size)
     field = [None if math.isinf(pixels) else int(pixels) for pixels in numbers.receptive_field]
     print_json(

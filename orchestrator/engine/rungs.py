@@ -83,9 +83,8 @@ class Rung:
         self._sorted: list[Key] = []
         self._paused: list[Key] = []
         self._pausing: set[int] = set()
-        self._silent: list[
-            int
-        ] = []  # heap of paused trials on the floor, beside such as are not there any more
+        # Heap of paused trials on the floor, beside such as are not there any more.
+        self._silent: list[int] = []
         self._silent_below = -math.inf  # the floor up to which they were gathered
         self._ranked: tuple[tuple[int, float | None], list[int], int] = ((0, None), [], 0)
 
@@ -153,9 +152,8 @@ class Rung:
     def first_silent(self) -> int | None:
         """The first trial that pauses on the floor."""
         floor = _level(self.floor)
-        if (
-            floor > self._silent_below
-        ):  # a floor that rises brings those between; one that falls leaves some too many
+        # A floor that rises brings those between; one that falls leaves some too many.
+        if floor > self._silent_below:
             first, last = (
                 bisect_left(self._paused, (-level, -math.inf, -1)) for level in (floor, self._silent_below)
             )
@@ -172,8 +170,9 @@ class Rung:
 
         Its first score says nothing yet, and nothing that says something is better in all the others.
         """
-        silent = [number for number in sorted(self._pausing) if not self.is_above(number)]
-        silent = [number for number in silent if len(self.scores[number] or ()) > 1]
+        if len(next((score for score in self.scores.values() if score is not None), ())) < 2:
+            return None  # one objective: nothing but its score could speak for a trial
+        silent = sorted(n for n in self._pausing if self.scores[n] is not None and not self.is_above(n))
         if not silent:
             return None
         rivals = {(self.scores[number] or ())[1:] for number in self.ranked()}
