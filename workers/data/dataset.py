@@ -103,17 +103,29 @@ class Dataset:
         Raises:
             DataError: No such case, or its shard is missing or damaged.
         """
-        if id not in self._places:
-            raise DataError(
-                f"{self.location}: no case {id!r}; `segsearch data info` shows how cases are named."
-            )
-        number, row = self._places[id]
+        number, row = self._place(id)
         return to_case(self._shard(number).row(row), f"{self.location}: case {id!r}")
+
+    def shape(self, id: str) -> tuple[int, ...]:
+        """Shape of a case's image, (C, H, W) or (C, X, Y, Z), without decoding it; its shard is opened and verified.
+
+        Raises:
+            DataError: As ``case``.
+        """
+        number, row = self._place(id)
+        return self._shard(number).shape(row)
 
     def rows(self, number: int) -> Iterator[Row]:
         """Encoded rows of a shard, in order."""
         shard = self._shard(number)
         return (shard.row(row) for row in range(len(shard.info.ids)))
+
+    def _place(self, id: str) -> tuple[int, int]:
+        if id not in self._places:
+            raise DataError(
+                f"{self.location}: no case {id!r}; `segsearch data info` shows how cases are named."
+            )
+        return self._places[id]
 
     def _shard(self, number: int) -> ShardFile:
         info = self.manifest.shards[number]

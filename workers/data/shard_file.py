@@ -45,8 +45,22 @@ class ShardFile:
         Raises:
             DataError: The row's batch differs from the manifest.
         """
+        batch, index = self._place(number)
+        return row_at(batch, index)
+
+    def shape(self, number: int) -> tuple[int, ...]:
+        """Shape of a row's image; its payload is not copied or decoded.
+
+        Raises:
+            DataError: As ``row``.
+        """
+        batch, index = self._place(number)
+        return tuple(batch.column("shape")[index].as_py())
+
+    def _place(self, number: int) -> tuple[Any, int]:
+        """The verified batch of a row, and where in it the row is."""
         index = bisect_right(self._starts, number) - 1
-        return row_at(self._batch(index), number - self._starts[index])
+        return self._batch(index), number - self._starts[index]
 
     def _batch(self, index: int) -> Any:
         if index not in self._batches:
