@@ -13,6 +13,7 @@ import ipaddress
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Protocol
 
@@ -22,11 +23,12 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     EndpointConnectionError,
+    FlexibleChecksumError,
+    HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
-    ReadTimeoutError,
-    ResponseStreamingError,
 )
+from urllib3.exceptions import HTTPError
 
 from workers.errors import MissingKeyError, StoreError
 from workers.local_store import LocalStore, checked_key
@@ -36,17 +38,28 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 _CONDITION = ("PreconditionFailed", "412")
 _CONFLICT = ("ConditionalRequestConflict", "409")
+_EXPIRED = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "TokenRefreshRequired",
+    "400",
+)  # HEAD tells a number only
 _CREDENTIALS = (
+    *_EXPIRED,
     "SignatureDoesNotMatch",
     "InvalidAccessKeyId",
-    "ExpiredToken",
     "InvalidToken",
     "RequestTimeTooSkewed",
 )
 _DENIED = ("AccessDenied", "403", "Forbidden")
-_CUT_SHORT = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError)
-READ_ATTEMPTS = 5
+_BUSY = ("SlowDown", "ServiceUnavailable", "RequestLimitExceeded", "ThrottlingException", "429", "503")
+_DAMAGED = ("BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch")
+# HTTPClientError: a reset or a silent connection; HTTPError: what botocore passes on from below, such as a broken TLS record.
+_CUT_SHORT = (HTTPClientError, IncompleteReadError, HTTPError)
+PART_BYTES = 1 << 18
+READ_ATTEMPTS = 5  # in a row, none of which brought a part
 CONFLICT_ATTEMPTS = 5
+REQUEST_ATTEMPTS = 8  # botocore waits 0 to 1, 2, 4, 8, 16, 20, 20 s between them, half of it on average
 
 
 class Store(Protocol):
@@ -62,6 +75,14 @@ class Store(Protocol):
         Raises:
             MissingKeyError: Nothing there.
             StoreError: It cannot be read.
+        """
+
+    def parts(self, key: str) -> Iterator[bytes]:
+        """The bytes of a key piece by piece, so that a large value need not be held in memory.
+
+        Raises:
+            MissingKeyError: Nothing there.
+            StoreError: It cannot be read, or changed meanwhile.
         """
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
@@ -134,20 +155,41 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def get(self, key: str) -> bytes:
-        data, etag = bytearray(), ""
-        for _ in range(READ_ATTEMPTS):  # botocore does not retry a body that was cut short
-            rest = {"Range": f"bytes={len(data)}-", "IfMatch": etag} if data else {}
-            answer = self._call("get_object", key, **rest)
-            etag = answer["ETag"]
+        return b"".join(self.parts(key))
+
+    def parts(self, key: str) -> Iterator[bytes]:
+        return self._rest(key, self._call("get_object", key))
+
+    def _rest(self, key: str, answer: Any) -> Iterator[bytes]:
+        """The body of an answer; what is missing of it is asked for anew, which botocore does not do by itself."""
+        etag, size = answer["ETag"], answer["ContentLength"]
+        done, failures = 0, 0
+        while True:
+            before = done
             try:
-                for part in answer["Body"].iter_chunks(1 << 20):
-                    data += part
+                for part in answer["Body"].iter_chunks(PART_BYTES):
+                    done += len(part)
+                    yield part
+                return
             except _CUT_SHORT:
-                continue
-            return bytes(data)
-        raise StoreError(
-            f"{self.location}/{key}: cut short {READ_ATTEMPTS} times; check the network and the server."
-        )
+                failures = 1 if done - before >= PART_BYTES else failures + 1
+            except FlexibleChecksumError:
+                raise StoreError(
+                    f"{self.location}/{key}: arrived with other bytes than its server's checksum says; try again."
+                ) from None
+            if done >= size:
+                return
+            if failures >= READ_ATTEMPTS:
+                raise StoreError(
+                    f"{self.location}/{key}: cut short {failures} times after {done} of {size} bytes; check the network "
+                    "and the server."
+                )
+            answer = self._call("get_object", key, Range=f"bytes={done}-", IfMatch=etag)
+            if not str(answer.get("ContentRange", "")).startswith(f"bytes {done}-"):
+                raise StoreError(
+                    f"{self.location}/{key}: cut short after {done} of {size} bytes, and its server ignores ranges (Range) "
+                    "that could fetch the rest; use a server that honours them, such as AWS S3 or SeaweedFS."
+                )
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> bool:
         if not if_absent:
@@ -164,7 +206,7 @@ class S3Store:
             answer = self._call("get_object", key)
         except MissingKeyError:
             return False
-        if answer["Body"].read() != expected:
+        if b"".join(self._rest(key, answer)) != expected:
             return False
         return self._put_if(key, data, IfMatch=answer["ETag"])
 
@@ -181,14 +223,16 @@ class S3Store:
     def list(self, prefix: str = "") -> tuple[str, ...]:
         top = f"{self._prefix}/" if self._prefix else ""
         keys: list[str] = []
-        try:
-            pages = (
-                _client().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=top + prefix)
-            )
-            for page in pages:
-                keys += [item["Key"][len(top) :] for item in page.get("Contents", ())]
-        except (ClientError, BotoCoreError) as error:
-            self._fail(error, "list_objects_v2", prefix)
+        more: dict[str, str] = {}
+        while True:
+            try:
+                page = _request("list_objects_v2", Bucket=self._bucket, Prefix=top + prefix, **more)
+            except (ClientError, BotoCoreError) as error:
+                self._fail(error, "list_objects_v2", prefix)
+            keys += [item["Key"][len(top) :] for item in page.get("Contents", ())]
+            if not page.get("IsTruncated"):
+                break
+            more = {"ContinuationToken": page["NextContinuationToken"]}
         return tuple(sorted(keys))
 
     def delete(self, key: str) -> None:
@@ -200,11 +244,12 @@ class S3Store:
     def _put_if(self, key: str, data: bytes, **condition: str) -> bool:
         for _ in range(CONFLICT_ATTEMPTS):
             try:
-                _client().put_object(Bucket=self._bucket, Key=self._key(key), **_body(data), **condition)
+                _request("put_object", Bucket=self._bucket, Key=self._key(key), **_body(data), **condition)
                 return True
             except ClientError as error:
                 if _code(error) in _CONDITION:
-                    return False
+                    # After a lost answer the first try may have been the one that wrote.
+                    return _retries(error) > 0 and self.get(key) == data
                 if _code(error) not in _CONFLICT:
                     self._fail(error, "put_object", key)
             except BotoCoreError as error:
@@ -213,7 +258,7 @@ class S3Store:
 
     def _require_conditions(self) -> None:
         """Some servers ignore conditions and answer 200, and then two writers destroy each other's work: ask once."""
-        if (os.getpid(), self._bucket) in _proved:
+        if (os.getpid(), _endpoint(), self._bucket) in _proved:
             return
         probe = f"probes/{uuid.uuid4().hex}"
         self._put_if(probe, b"", IfNoneMatch="*")
@@ -224,11 +269,11 @@ class S3Store:
                 f"{self.location}: its server ignores conditional writes (If-None-Match), so that two writers could "
                 "overwrite each other; use a server that honours them, such as AWS S3 or SeaweedFS."
             )
-        _proved.add((os.getpid(), self._bucket))
+        _proved.add((os.getpid(), _endpoint(), self._bucket))
 
     def _call(self, action: str, key: str, **arguments: Any) -> Any:
         try:
-            return getattr(_client(), action)(Bucket=self._bucket, Key=self._key(key), **arguments)
+            return _request(action, Bucket=self._bucket, Key=self._key(key), **arguments)
         except (ClientError, BotoCoreError) as error:
             self._fail(error, action, key)
 
@@ -245,6 +290,18 @@ class S3Store:
             ) from None
         if code in _ABSENT:
             raise MissingKeyError(f"{self.location}/{key}: nothing there.") from None
+        if code in _CONDITION:
+            raise StoreError(f"{self.location}/{key}: changed while it was read; try again.") from None
+        if code in _BUSY:
+            raise StoreError(
+                f"{self.location}/{key}: {server} is too busy ({code} {_retries(error) + 1} times); try later, or with "
+                "fewer readers at once."
+            ) from None
+        if code in _DAMAGED:
+            raise StoreError(
+                f"{self.location}/{key}: arrived at {server} with another checksum than it was sent with ({code}) and was "
+                "not stored; check the network, then try again."
+            ) from None
         if code in _CREDENTIALS:
             raise StoreError(
                 f"{server} refused the credentials ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
@@ -268,14 +325,25 @@ class S3Store:
 
     def _has_bucket(self) -> bool:
         try:
-            _client().head_bucket(Bucket=self._bucket)
+            _request("head_bucket", Bucket=self._bucket)
         except ClientError as error:
             return _code(error) not in (*_ABSENT, "NoSuchBucket")
         return True
 
 
 _clients: dict[tuple[int, str | None], Any] = {}
-_proved: set[tuple[int, str]] = set()
+_proved: set[tuple[int, str | None, str]] = set()
+
+
+def _request(action: str, **arguments: Any) -> Any:
+    """One request; credentials that expired are asked for once more from boto3's chain (variables, files, services)."""
+    try:
+        return getattr(_client(), action)(**arguments)
+    except ClientError as error:
+        if _code(error) not in _EXPIRED:
+            raise
+    _clients.pop((os.getpid(), _endpoint()), None)
+    return getattr(_client(), action)(**arguments)
 
 
 def _client() -> Any:
@@ -287,8 +355,9 @@ def _client() -> Any:
         checksums: Literal["when_required", "when_supported"] = (
             "when_required" if endpoint else "when_supported"
         )
+        attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", REQUEST_ATTEMPTS))
         config = Config(
-            retries={"mode": "standard", "max_attempts": 8},
+            retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=16,
@@ -313,6 +382,12 @@ def _body(data: bytes) -> dict[str, Any]:
 
 def _code(error: Exception) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def _retries(error: Exception) -> int:
+    """How often the client tried again before it gave up."""
+    answer: Any = getattr(error, "response", {})
+    return int(answer.get("ResponseMetadata", {}).get("RetryAttempts", 0))
 
 
 def _is_address(host: str) -> bool:
