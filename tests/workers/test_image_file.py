@@ -36,6 +36,42 @@ def test_16_bit_grey_keeps_its_depth() -> None:
     assert image.dtype == np.uint16 and np.array_equal(image, deep[None])
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 30}])
+def test_both_jpeg_decoders_give_the_same_pixels(mode: str, options: dict[str, object]) -> None:
+    """The standard lets decoders differ by 1 in each inverse transform; both are libjpeg-turbo, so they agree."""
+    smooth = np.random.default_rng(1).normal(size=(51, 67, 3)).cumsum(0).cumsum(1)
+    picture = Image.fromarray(((smooth - smooth.min()) / np.ptp(smooth) * 255).astype(np.uint8)).convert(mode)
+    data = encoded(picture, "JPEG", **options)
+    decoder = image_file._torchvision_decoder()
+    assert decoder is not None, "torchvision's library of decoders is not where it is looked for"
+    theirs = decoder(data, mode)
+    expected = np.asarray(Image.open(io.BytesIO(data)))
+    assert theirs is not None and theirs.shape == expected.shape
+    assert np.abs(theirs.astype(int) - expected.astype(int)).max() == 0
+
+
+def test_a_damaged_jpeg_is_left_to_pillow() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG")
+    decoder = image_file._torchvision_decoder()
+    assert decoder is not None and decoder(data[: len(data) // 2], "RGB") is None
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_pixels_are_fresh_and_without_torchvision_the_same(
+    monkeypatch: pytest.MonkeyPatch, kind: str, mode: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 24, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise).convert(mode), kind)
+    image = decode_image(data, where="x")
+    monkeypatch.setattr(image_file, "_torchvision_decoder", lambda: None)
+    plain = decode_image(data, where="x")
+    assert np.array_equal(image, plain) and image.strides == plain.strides
+    assert image.flags.writeable and plain.flags.writeable
+
+
 def test_a_palette_mask_gives_indices() -> None:
     mask = Image.fromarray(np.array([[0, 1], [2, 255]], dtype=np.uint8)).convert("P")
     mask.putdata([0, 1, 2, 255])
