@@ -41,7 +41,7 @@ from search_spaces.zero_cost import ZeroCost, noise, zero_cost
 from workers.batches import TrainingSet
 from workers.contract import DataView
 from workers.data.dataset import open_dataset
-from workers.evaluate import prepared_cases
+from workers.prepared_cases import PreparedCases
 from workers.preprocessing import fit
 
 METRIC = "dice"
@@ -125,7 +125,7 @@ def training_images(table: Table, dataset: str, *, count: int, seed: int) -> Ten
     fitted = fit(candidate.preprocessing, opened.manifest)
     protocol = table.origin.protocol
     samples = TrainingSet(
-        cases=tuple(prepared for _, prepared in prepared_cases(opened, "train", fitted)),
+        cases=PreparedCases(opened, "train", fitted),
         view=DataView(dataset, table.origin.data, protocol["view"], tuple(protocol["size"]), count),
         augmentation=Augmentation(),
         symmetries=opened.symmetries,

@@ -22,13 +22,14 @@ from orchestrator.search import Session, drive
 from search_spaces.candidate import Candidate, from_json
 from workers.checkpoint import load_checkpoint, trained_weights
 from workers.contract import JSON
-from workers.evaluate import Evaluation, evaluate, prepared_cases
+from workers.evaluate import Evaluation, evaluate
 from workers.export import Trained, export
 from workers.export_store import is_exported, making_export
 from workers.latency import LATENCY
 from workers.measure import measures
 from workers.metrics import bootstrap_dice, dice_per_class, foreground
 from workers.network_file import build_network, describe_network
+from workers.prepared_cases import PreparedCases
 from workers.seeding import derive_seed, generator
 
 FINAL_MEASURES = (
@@ -261,10 +262,9 @@ def score(session: Session, row: Row, split: str) -> Evaluation:
     assert row.checkpoint is not None
     tensors, _ = load_checkpoint(row.checkpoint)
     network = build_network(description, trained_weights(tensors))
-    pairs = prepared_cases(plan.dataset, split, description.fitted)
     return evaluate(
         network,
-        pairs,
+        PreparedCases(plan.dataset, split, description.fitted),
         plan.view,
         names=description.class_names,
         ignore_index=description.ignore_index,

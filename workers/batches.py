@@ -3,9 +3,11 @@
 So the order, the crops and the augmentation are the same with any number of loader processes, and after a resume.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +21,14 @@ from workers.augmentation import augment
 from workers.contract import DataView
 from workers.distance_maps import label_maps
 from workers.errors import DataError
-from workers.preprocessing import FloatArray, LabelArray, Prepared, prepared_axes
+from workers.preprocessing import FloatArray, LabelArray, Places, Prepared, places_of_classes, prepared_axes
 from workers.seeding import generator
 
-Pixel = TypeVar("Pixel", np.float32, np.uint8)
+Pixel = TypeVar("Pixel", bound=np.generic)
 Batch = tuple[Tensor, Tensor, dict[str, Tensor]]
 """Images (N, C, *size) float32, labels (N, *size) int64, and the maps of the labels that the loss needs."""
 
-# Share of windows around a voxel of a drawn class other than the first, where a case exceeds the window (nnU-Net: 0.33).
+# Share of windows around a pixel of a drawn class other than the first, where a case exceeds the window (nnU-Net: 0.33).
 FOREGROUND_SHARE = 1 / 3
 LOADER_S = 300  # a loader process that is silent for so long is stuck: the leg fails and is tried again
 
@@ -47,7 +49,7 @@ class TrainingSet:
         spacing: Size of a pixel of a sample along each axis, in mm or 1: one for all cases (see ``sample_spacing``).
     """
 
-    cases: tuple[Prepared, ...]
+    cases: Sequence[Prepared]
     view: DataView
     augmentation: Augmentation
     symmetries: tuple[int, ...]
@@ -56,8 +58,16 @@ class TrainingSet:
     needs: frozenset[Need] = frozenset()
     num_classes: int = 0
     spacing: tuple[float, ...] = ()
+    _starts: tuple[int, ...] = field(
+        init=False, repr=False
+    )  # first unit of each case, then the number of units
 
     def __post_init__(self) -> None:
+        slices = self.view.view == "slices"
+        counts = (
+            (case.pixels.shape[-1] for case in self.cases) if slices else itertools.repeat(1, len(self.cases))
+        )
+        object.__setattr__(self, "_starts", (0, *itertools.accumulate(counts)))
         if self.num_samples < self.view.batch:
             raise DataError(
                 f"data.batch: {self.view.batch} samples a step, but an epoch has {self.num_samples}; lower it."
@@ -66,9 +76,7 @@ class TrainingSet:
     @property
     def units(self) -> int:
         """Slices, or whole images and volumes, that can be drawn from."""
-        if self.view.view == "slices":
-            return sum(case.image.shape[-1] for case in self.cases)
-        return len(self.cases)
+        return self._starts[-1]
 
     @property
     def num_samples(self) -> int:
@@ -111,28 +119,21 @@ class TrainingSet:
         )
 
     def _sample(self, unit: int, g: np.random.Generator) -> tuple[FloatArray, LabelArray]:
-        case, image, labels = self._unit(unit)
-        offsets = _offsets(labels, self.view.size, g, ignore_index=self.ignore_index)
-        image = cut(image, self.view.size, offsets, fill=0)
-        labels = cut(labels[None], self.view.size, offsets, fill=self.ignore_index)[0]
+        number = bisect_right(self._starts, unit) - 1
+        case = self.cases[number]
+        pixels, labels, places = case.pixels, case.labels, case.foreground
+        assert labels is not None
+        if self.view.view == "slices":
+            depth = unit - self._starts[number]
+            pixels, labels, places = pixels[..., depth], labels[..., depth], None
+        offsets = _offsets(labels, self.view.size, g, places, ignore_index=self.ignore_index)
+        image = cut(pixels, self.view.size, offsets, fill=np.float32(0), change=case.scaling)
+        labels = cut(labels[None], self.view.size, offsets, fill=np.uint8(self.ignore_index))[0]
         if self.augmentation.flip:
             for axis in prepared_axes(case.undo.orientation, self.symmetries):
                 if axis < labels.ndim and g.random() < 0.5:
                     image, labels = np.flip(image, axis + 1), np.flip(labels, axis)
         return np.ascontiguousarray(image), np.ascontiguousarray(labels)
-
-    def _unit(self, unit: int) -> tuple[Prepared, FloatArray, LabelArray]:
-        if self.view.view != "slices":
-            case = self.cases[unit]
-            assert case.labels is not None
-            return case, case.image, case.labels
-        for case in self.cases:
-            depth = case.image.shape[-1]
-            if unit < depth:
-                assert case.labels is not None
-                return case, case.image[..., unit], case.labels[..., unit]
-            unit -= depth
-        raise AssertionError("a unit beyond the last slice")
 
 
 def epoch_order(seed: int, epoch: int, digest: str, *, units: int, samples: int) -> npt.NDArray[np.int64]:
@@ -187,7 +188,12 @@ def sample_spacing(cases: Sequence[Prepared], view: DataView) -> tuple[float, ..
 
 
 def cut(
-    image: npt.NDArray[Pixel], size: Sequence[int], offsets: Sequence[int], *, fill: int
+    image: npt.NDArray[Any],
+    size: Sequence[int],
+    offsets: Sequence[int],
+    *,
+    fill: Pixel,
+    change: Callable[[npt.NDArray[Any]], npt.NDArray[Pixel]] | None = None,
 ) -> npt.NDArray[Pixel]:
     """A window of an image, padded where it reaches outside.
 
@@ -195,33 +201,37 @@ def cut(
         image: (C, *S).
         size: Window size.
         offsets: First index of the window on each axis; may be negative.
-        fill: Value outside.
+        fill: Value outside; the window has its type.
+        change: What happens to the part inside.
     """
-    window = np.full((image.shape[0], *size), fill, dtype=image.dtype)
+    window = np.full((image.shape[0], *size), fill)
     source, target = [slice(None)], [slice(None)]
     for length, wanted, offset in zip(image.shape[1:], size, offsets, strict=True):
         first, last = max(offset, 0), min(offset + wanted, length)
         source.append(slice(first, last))
         target.append(slice(first - offset, last - offset))
-    window[tuple(target)] = image[tuple(source)]
+    inside = image[tuple(source)]
+    window[tuple(target)] = inside if change is None else change(inside)
     return window
 
 
 def _offsets(
-    labels: LabelArray, size: Sequence[int], g: np.random.Generator, *, ignore_index: int
+    labels: LabelArray,
+    size: Sequence[int],
+    g: np.random.Generator,
+    places: Places | None,
+    *,
+    ignore_index: int,
 ) -> list[int]:
-    """Window position: centred where the window is larger, else random or around a voxel of a drawn class.
-
-    Class 0 is not drawn, as it is the background of most data sets and random windows see it anyway.
-    """
+    """Window position: centred where the window is larger, else random or around a pixel of a drawn class."""
     shape = labels.shape
     if all(n <= s for n, s in zip(shape, size, strict=True)):
         return [(n - s) // 2 for n, s in zip(shape, size, strict=True)]
     centre: list[int] | None = None
     if g.random() < FOREGROUND_SHARE:
-        present = [int(k) for k in np.unique(labels) if k not in (0, ignore_index)]
-        if present:
-            where = np.flatnonzero(labels.reshape(-1) == present[int(g.integers(len(present)))])
+        known = places_of_classes(labels, ignore_index=ignore_index) if places is None else places
+        if known:
+            where = list(known.values())[int(g.integers(len(known)))]
             centre = [int(i) for i in np.unravel_index(int(where[int(g.integers(len(where)))]), shape)]
     offsets = []
     for axis, (n, s) in enumerate(zip(shape, size, strict=True)):

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 
 from workers.contract import DataView
-from workers.data.dataset import Case, Dataset
+from workers.data.dataset import Dataset
 from workers.errors import DataError
 from workers.inference import Network, case_scores
 from workers.measure import Compared, Facts, Measure, summary_of_facts
 from workers.metrics import Confusion, confusion, summary_of_cases
 from workers.preprocessing import (
-    Fitted,
     LabelArray,
     Prepared,
-    prepare,
     restore,
     restore_probabilities,
 )
@@ -91,7 +89,7 @@ def predict_labels(network: Network, prepared: Prepared, view: DataView, *, num_
 
 def evaluate(
     network: Network,
-    pairs: Iterable[tuple[Case, Prepared]],
+    cases: Iterable[Prepared],
     view: DataView,
     *,
     names: tuple[str, ...],
@@ -102,7 +100,7 @@ def evaluate(
 
     Args:
         network: In evaluation mode; windows to logits.
-        pairs: Each case as stored and as prepared.
+        cases: Prepared and labelled.
         view: Window size and reading of volumes.
         names: Class names.
         ignore_index: Label that never counts.
@@ -111,30 +109,24 @@ def evaluate(
     ids, counts = [], []
     facts: dict[str, list[Facts]] = {one.kind: [] for one in measures}
     with torch.inference_mode():
-        for case, prepared in pairs:
-            if case.labels is None:
+        for case in cases:
+            truth = case.truth
+            if truth is None:
                 raise DataError(f"{case.id}: has no labels, so it cannot be scored.")
-            scores = case_scores(network, prepared.image, view, num_classes=len(names))
-            predicted = restore(prepared.undo, scores)
-            truth = np.asarray(case.labels)
+            scores = case_scores(network, case.image, view, num_classes=len(names))
+            predicted = restore(case.undo, scores)
             counts.append(confusion(truth, predicted, num_classes=len(names), ignore_index=ignore_index))
             ids.append(case.id)
             asked = any(one.needs_probabilities for one in measures)
             compared = Compared(
                 truth,
                 predicted,
-                case.spacing or (1.0,) * truth.ndim,
+                case.stored_spacing or (1.0,) * truth.ndim,
                 names,
                 ignore_index,
-                restore_probabilities(prepared.undo, scores) if asked else None,
+                restore_probabilities(case.undo, scores) if asked else None,
             )
             for one in measures:
                 facts[one.kind].append(one.of(compared))
     stacked = {kind: cast(Facts, np.stack(rows)) for kind, rows in facts.items()}
     return Evaluation(tuple(ids), np.stack(counts), names, stacked)
-
-
-def prepared_cases(dataset: Dataset, split: str, fitted: Fitted) -> list[tuple[Case, Prepared]]:
-    """The labelled cases of a split with what the network sees of them."""
-    cases = [dataset.case(id_) for id_ in dataset.ids(split)]
-    return [(case, prepare(fitted, case)) for case in cases if case.labels is not None]

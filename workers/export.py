@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,13 +160,13 @@ def prove(
     """
     description = load_description(folder)
     reloaded, onnx = load_torch(folder, description), load_onnx(folder)
-    pairs = [(case, prepare(description.fitted, case)) for case in cases]
-    outputs = _compare_outputs(pairs, description, reloaded, onnx, trained)
+    prepared = [prepare(description.fitted, case) for case in cases]
+    outputs = _compare_outputs(prepared, description, reloaded, onnx, trained)
     further = measures(measure_names(recorded))
     measured = {
         name: evaluate(
             network,
-            pairs,
+            prepared,
             description.view,
             names=description.class_names,
             ignore_index=description.ignore_index,
@@ -285,7 +285,7 @@ def versions() -> dict[str, str]:
 
 
 def _compare_outputs(
-    pairs: list[tuple[Case, Prepared]],
+    prepared: Sequence[Prepared],
     description: Description,
     reloaded: Network,
     onnx: Network,
@@ -294,9 +294,9 @@ def _compare_outputs(
     largest = difference = 0.0
     num_classes = len(description.class_names)
     with torch.inference_mode():
-        for case, prepared in pairs:
-            ours = case_scores(reloaded, prepared.image, description.view, num_classes=num_classes)
-            theirs = case_scores(onnx, prepared.image, description.view, num_classes=num_classes)
+        for case in prepared:
+            ours = case_scores(reloaded, case.image, description.view, num_classes=num_classes)
+            theirs = case_scores(onnx, case.image, description.view, num_classes=num_classes)
             if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
                 raise ExportError(
                     f"{case.id}: the network gives logits that are not finite; export another trial."
@@ -304,7 +304,7 @@ def _compare_outputs(
             largest = max(largest, float(np.abs(ours).max()))
             difference = max(difference, float(np.abs(ours - theirs).max()))
             if trained is not None:
-                before = case_scores(trained, prepared.image, description.view, num_classes=num_classes)
+                before = case_scores(trained, case.image, description.view, num_classes=num_classes)
                 if not np.array_equal(before, ours):
                     raise ExportError(
                         f"{case.id}: the reloaded network differs from the trained one by {np.abs(before - ours).max():g}."
@@ -314,7 +314,12 @@ def _compare_outputs(
             f"onnxruntime differs from torch by {difference:g} where logits reach {largest:g}; "
             f"allowed is {OUTPUT_TOLERANCE:g} of that."
         )
-    return {"cases": len(pairs), "largest": largest, "difference": difference, "tolerance": OUTPUT_TOLERANCE}
+    return {
+        "cases": len(prepared),
+        "largest": largest,
+        "difference": difference,
+        "tolerance": OUTPUT_TOLERANCE,
+    }
 
 
 def _check_metrics(name: str, evaluation: Evaluation, recorded: Mapping[str, float]) -> None:

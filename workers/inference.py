@@ -44,7 +44,9 @@ def case_scores(network: Network, image: FloatArray, view: DataView, *, num_clas
     places = list(itertools.product(range(len(planes)), starts))
     for first in range(0, len(places), view.batch):
         part = places[first : first + view.batch]
-        windows = np.stack([cut(planes[plane], view.size, start, fill=0) for plane, start in part])
+        windows = np.stack(
+            [cut(planes[plane], view.size, start, fill=np.float32(0)) for plane, start in part]
+        )
         for (plane, start), output in zip(part, _run(network, windows, view.batch), strict=True):
             of_case, inside = _overlap(start, view.size, shape)
             scores[plane][(slice(None), *of_case)] += output[(slice(None), *inside)] * weight[inside]

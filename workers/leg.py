@@ -3,7 +3,7 @@
 import importlib
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,13 +12,14 @@ from search_spaces.candidate import Candidate, from_json
 from workers.batches import Batch, TrainingSet, batches, sample_spacing
 from workers.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
 from workers.contract import EpochResult, Leg, LegResult, Status
-from workers.data.dataset import Case, Dataset, open_dataset
+from workers.data.dataset import Dataset, open_dataset
 from workers.distance_maps import made_by_loader
 from workers.errors import CheckpointError, DivergedError
-from workers.evaluate import class_names, evaluate, prepared_cases
+from workers.evaluate import class_names, evaluate
 from workers.latency import LATENCY, latency_ms
 from workers.measure import measures
 from workers.picture import save_picture
+from workers.prepared_cases import PreparedCases
 from workers.preprocessing import Prepared, fit
 from workers.trainer import Trainer, build_trainer
 
@@ -65,7 +66,7 @@ class Work:
     dataset: Dataset
     trainer: Trainer
     batches: Iterator[Batch]
-    scored: list[tuple[Case, Prepared]]
+    scored: Sequence[Prepared]
 
 
 def open_work(leg: Leg) -> Work:
@@ -76,7 +77,7 @@ def open_work(leg: Leg) -> Work:
     candidate = from_json(Candidate, leg.candidate)
     dataset = open_dataset(leg.data.dataset, digest=leg.data.digest)
     fitted = fit(candidate.preprocessing, dataset.manifest)
-    cases = tuple(prepared for _, prepared in prepared_cases(dataset, "train", fitted))
+    cases = PreparedCases(dataset, "train", fitted)
     training = TrainingSet(
         cases=cases,
         view=leg.data,
@@ -86,7 +87,7 @@ def open_work(leg: Leg) -> Work:
         seed=leg.seed,
         needs=made_by_loader(candidate.loss.needs, leg.device),
         num_classes=dataset.num_classes,
-        spacing=sample_spacing(cases, leg.data),
+        spacing=sample_spacing(cases if dataset.ndim == 3 else (), leg.data),
     )
     trainer = build_trainer(
         candidate,
@@ -111,7 +112,7 @@ def open_work(leg: Leg) -> Work:
         loader_workers=leg.loader_workers,
         pinned=leg.device == "cuda",
     )
-    return Work(leg, dataset, trainer, ahead, prepared_cases(dataset, leg.split, fitted))
+    return Work(leg, dataset, trainer, ahead, PreparedCases(dataset, leg.split, fitted))
 
 
 def run_epoch(work: Work, epoch: int) -> EpochResult:

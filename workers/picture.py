@@ -1,6 +1,7 @@
 """A picture of predictions laid over images, for the tracker and the model card."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,15 +28,17 @@ def picture_key(trial: int) -> str:
     return f"pictures/trial-{trial:05d}.png"
 
 
-def save_picture(leg: Leg, dataset: Dataset, network: Network, scored: list[tuple[Case, Prepared]]) -> None:
+def save_picture(leg: Leg, dataset: Dataset, network: Network, scored: Sequence[Prepared]) -> None:
     """Store a picture of up to four scored cases: truth above, prediction below."""
     colours = palette([info.rgb for info in dataset.manifest.classes])
     with torch.inference_mode():
         columns = [
             _column(
-                case, predict_labels(network, prepared, leg.data, num_classes=dataset.num_classes), colours
+                dataset.case(scored[number].id),
+                predict_labels(network, scored[number], leg.data, num_classes=dataset.num_classes),
+                colours,
             )
-            for case, prepared in scored[:COLUMNS]
+            for number in range(min(COLUMNS, len(scored)))
         ]
     open_store(leg.storage).put(picture_key(leg.trial), png(np.concatenate(columns, axis=1)))
 

@@ -21,6 +21,10 @@ from workers.errors import DataError
 
 FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
+Places = dict[int, npt.NDArray[np.int64]]
+"""Flat positions of the pixels of some classes."""
+
+MAX_PLACES = 10_000  # of a class in a volume that are remembered (nnU-Net: 10,000 at least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +93,62 @@ class Undo:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A case as the network sees it.
+class Scaling:
+    """How intensities become network input, pixel by pixel: (clip(x, low, high) - shift) / scale, channel by channel.
 
     Attributes:
-        image: (C, *S) float32.
+        shift, scale: (C,) float32.
+        low, high: (C,) float32; infinite where nothing is clipped.
+    """
+
+    shift: FloatArray
+    scale: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    def __call__(self, pixels: npt.NDArray[Any]) -> FloatArray:
+        """Network input from pixels as stored or resampled, (C, *S) each."""
+        shift, scale, low, high = (
+            values.reshape(-1, *[1] * (pixels.ndim - 1))
+            for values in (self.shift, self.scale, self.low, self.high)
+        )
+        image = pixels.astype(np.float32)
+        if np.isfinite(low).all():
+            np.clip(image, low, high, out=image)
+        image -= shift
+        image /= scale
+        return image
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A case as the network sees it, and what its scores are compared with.
+
+    Attributes:
+        pixels: Turned, cropped and resampled, intensities as in the file, (C, *S); maybe mapped from a file, so read only.
+        scaling: Makes network input of any part of ``pixels``.
         labels: (*S) uint8, or None for an unlabelled case.
         undo: How to go back.
         spacing: Size of a voxel along each axis in mm; None for images.
+        truth: Labels as stored, (*stored) uint8; None for an unlabelled case.
+        stored_spacing: Size of a voxel along each stored axis in mm; None for images.
+        foreground: Where the classes but the first are in ``labels``, see ``places_of_classes``; None where not prepared.
     """
 
     id: str
-    image: FloatArray
+    pixels: npt.NDArray[Any]
+    scaling: Scaling
     labels: LabelArray | None
     undo: Undo
     spacing: tuple[float, ...] | None = None
+    truth: LabelArray | None = None
+    stored_spacing: tuple[float, ...] | None = None
+    foreground: Places | None = None
+
+    @property
+    def image(self) -> FloatArray:
+        """Network input of the whole case, (C, *S) float32; made anew at each call."""
+        return self.scaling(self.pixels)
 
 
 def fit(choices: Preprocessing, manifest: Manifest) -> Fitted:
@@ -154,7 +199,7 @@ def prepare(fitted: Fitted, case: Case) -> Prepared:
     turned_shape = image.shape[1:]
 
     box = _nonzero_box(image) if choices.crop == "nonzero" else tuple(slice(0, n) for n in turned_shape)
-    image = image[(slice(None), *box)].astype(np.float32)
+    image = image[(slice(None), *box)]
     labels = None if labels is None else labels[box]
 
     if choices.spacing == "median" and fitted.spacing is not None and spacing is not None:
@@ -164,12 +209,66 @@ def prepare(fitted: Fitted, case: Case) -> Prepared:
             for n, s, t in zip(image.shape[1:], spacing, cast(Any, target), strict=True)
         )
         spacing = tuple(s * n / m for s, n, m in zip(spacing, image.shape[1:], shape, strict=True))
-        image = _resize(image, shape, order=1)
+        if image.shape[1:] != shape:
+            image = _resize(image.astype(np.float32), shape, order=1)
         labels = None if labels is None else _resize(labels[None], shape, order=0)[0]
-    image = np.ascontiguousarray(_normalise(image, fitted), dtype=np.float32)
     undo = Undo(tuple(stored_shape), orientation, tuple(turned_shape), box, image.shape[1:])
-    prepared_labels = None if labels is None else np.ascontiguousarray(labels, dtype=np.uint8)
-    return Prepared(case.id, image, prepared_labels, undo, spacing)
+    return Prepared(
+        case.id,
+        np.ascontiguousarray(image),
+        scaling_of(image, fitted),
+        None if labels is None else np.ascontiguousarray(labels, dtype=np.uint8),
+        undo,
+        spacing,
+        None if case.labels is None else np.asarray(case.labels),
+        case.spacing,
+    )
+
+
+def scaling_of(pixels: npt.NDArray[Any], fitted: Fitted) -> Scaling:
+    """The scaling of a case, from statistics of the training cases or of the case itself, as the candidate chose.
+
+    Shape:
+        pixels (C, *S).
+    """
+    channels = len(pixels)
+    match fitted.choices.intensity:
+        case ZScore(scope=scope):
+            if scope == "training":
+                mean, std = np.array(fitted.mean, np.float32), np.array(fitted.std, np.float32)
+            else:
+                flat = pixels.reshape(channels, -1).astype(np.float32).astype(np.float64)
+                mean, std = flat.mean(axis=1).astype(np.float32), flat.std(axis=1).astype(np.float32)
+            unbounded = np.full(channels, np.inf, np.float32)
+            return Scaling(mean, np.maximum(std, np.float32(1e-6)), -unbounded, unbounded)
+        case Percentile(low=low, high=high, scope=scope):
+            if scope == "training":
+                lows, highs = np.array(fitted.low, np.float32), np.array(fitted.high, np.float32)
+            else:
+                flat32 = pixels.reshape(channels, -1).astype(np.float32)
+                values = np.percentile(flat32, [low, high], axis=1)
+                lows, highs = values.astype(np.float32)
+        case Window(low=low, high=high):
+            lows, highs = np.full(channels, low, np.float32), np.full(channels, high, np.float32)
+    return Scaling(lows, np.maximum(highs - lows, np.float32(1e-6)), lows, highs)
+
+
+def places_of_classes(labels: LabelArray, *, ignore_index: int) -> Places:
+    """Where each class but the first is, as sorted flat positions; in volumes at most ``MAX_PLACES``, evenly spread.
+
+    Class 0 is left out, as it is the background of most data sets and random windows see it anyway.
+    """
+    flat = labels.reshape(-1)
+    counts = np.bincount(flat, minlength=256)
+    places: Places = {}
+    for index in np.flatnonzero(counts):
+        if index in (0, ignore_index):
+            continue
+        found = np.flatnonzero(flat == index)
+        if labels.ndim == 3 and len(found) > MAX_PLACES:
+            found = found[np.linspace(0, len(found) - 1, MAX_PLACES).astype(np.int64)]
+        places[int(index)] = found
+    return places
 
 
 def restore_probabilities(undo: Undo, scores: FloatArray) -> FloatArray:
@@ -270,28 +369,3 @@ def _resize(array: npt.NDArray[Any], shape: tuple[int, ...], *, order: int) -> n
     factors = (1.0, *(new / old for new, old in zip(shape, array.shape[1:], strict=True)))
     zoom: Any = ndimage.zoom  # its stubs do not know arrays of any type
     return cast(npt.NDArray[Any], zoom(array, factors, order=order, mode="nearest", grid_mode=True))
-
-
-def _normalise(image: FloatArray, fitted: Fitted) -> FloatArray:
-    per_channel = (slice(None), *([None] * (image.ndim - 1)))
-    match fitted.choices.intensity:
-        case ZScore(scope=scope):
-            if scope == "training":
-                mean, std = np.array(fitted.mean, np.float32), np.array(fitted.std, np.float32)
-            else:
-                flat = image.reshape(image.shape[0], -1).astype(np.float64)
-                mean, std = flat.mean(axis=1).astype(np.float32), flat.std(axis=1).astype(np.float32)
-            return cast(FloatArray, (image - mean[per_channel]) / np.maximum(std, 1e-6)[per_channel])
-        case Percentile(low=low, high=high, scope=scope):
-            if scope == "training":
-                lows, highs = np.array(fitted.low, np.float32), np.array(fitted.high, np.float32)
-            else:
-                values = np.percentile(image.reshape(image.shape[0], -1), [low, high], axis=1)
-                lows, highs = values.astype(np.float32)
-            return _to_unit(image, lows[per_channel], highs[per_channel])
-        case Window(low=low, high=high):
-            return _to_unit(image, np.float32(low), np.float32(high))
-
-
-def _to_unit(image: FloatArray, low: Any, high: Any) -> FloatArray:
-    return cast(FloatArray, (np.clip(image, low, high) - low) / np.maximum(high - low, 1e-6))

@@ -16,7 +16,7 @@ from search_spaces.encoders.cells import Cells
 from search_spaces.preset import load_preset
 from workers.contract import DataView, Leg
 from workers.data.ingest import ingest
-from workers.preprocessing import Prepared, Undo
+from workers.preprocessing import Prepared, Scaling, Undo
 
 MakeLeg = Callable[..., Leg]
 MakePrepared = Callable[..., Prepared]
@@ -106,6 +106,12 @@ def make_prepared() -> MakePrepared:
     def make(*shape: int, classes: int = 3, orientation: Any = None, id: str = "case") -> Prepared:
         numbers = np.arange(1, int(np.prod(shape)) + 1).reshape(shape)
         undo = Undo(shape, orientation, shape, tuple(slice(0, n) for n in shape), shape)
-        return Prepared(id, numbers[None].astype(np.float32), (numbers % classes).astype(np.uint8), undo)
+        return Prepared(
+            id,
+            numbers[None].astype(np.float32),
+            Scaling(*np.array([[0], [1], [-np.inf], [np.inf]], np.float32)),
+            (numbers % classes).astype(np.uint8),
+            undo,
+        )
 
     return make

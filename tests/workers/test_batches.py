@@ -58,7 +58,7 @@ def test_every_unit_is_seen_equally_often_where_batches_do_not_divide_an_epoch(
 ) -> None:
     cases = [make_prepared(4, 4, id=str(number)) for number in range(5)]
     for number, case in enumerate(cases):
-        case.image[:] = number
+        case.pixels[:] = number
     ours = training(*cases)  # 5 pictures, 2 a step: each epoch has room for 4
     assert ours.steps == 2
     seen = Counter(int(value) for images, _, _ in batches(ours, range(1, 6)) for value in images[:, 0, 0, 0])

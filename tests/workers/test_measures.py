@@ -14,7 +14,7 @@ from search_spaces.errors import UnknownKindError
 from workers.contract import DataView, Leg
 from workers.data.dataset import open_dataset
 from workers.errors import DataError
-from workers.evaluate import Evaluation, evaluate, merge, prepared_cases
+from workers.evaluate import Evaluation, evaluate, merge
 from workers.leg import run_leg
 from workers.measure import (
     Compared,
@@ -27,6 +27,7 @@ from workers.measure import (
 from workers.measures.partition import border_class, grown, info_scores, rand_scores
 from workers.measures.surface import surface_distances
 from workers.metrics import metric_names
+from workers.prepared_cases import PreparedCases
 from workers.preprocessing import Fitted, Undo, fit, restore, restore_probabilities
 
 NAMES = ("background", "organ")
@@ -328,14 +329,14 @@ def test_probabilities_in_the_voxels_of_the_file() -> None:
 def test_an_evaluation_measures_what_is_asked(scans: DataView) -> None:
     dataset = open_dataset(scans.dataset)
     fitted: Fitted = fit_of(dataset)
-    pairs = prepared_cases(dataset, "validation", fitted)
+    cases = PreparedCases(dataset, "validation", fitted)
 
     def network(windows: torch.Tensor) -> torch.Tensor:
         return torch.stack([-windows[:, 0], windows[:, 0]], dim=1)
 
     names = ("background", "box")
-    plain = evaluate(network, pairs, scans, names=names, ignore_index=255)
-    found = evaluate(network, pairs, scans, names=names, ignore_index=255, measures=all_measures())
+    plain = evaluate(network, cases, scans, names=names, ignore_index=255)
+    found = evaluate(network, cases, scans, names=names, ignore_index=255, measures=all_measures())
     assert plain.metrics.items() <= found.metrics.items() and not plain.facts
     assert {"hd95", "boundary_f1", "v_rand", "object_f1", "ece/box"} <= found.metrics.keys()
     assert found.case_metrics.keys() == set(found.ids)

@@ -153,7 +153,7 @@ def test_initial_weights_and_losses_are_functions_of_the_seed(
 
 
 def test_a_loss_that_is_not_finite_ends_training(small: Candidate, cases: list[Prepared]) -> None:
-    cases[2].image[0, 3, 3] = math.nan
+    cases[2].pixels[0, 3, 3] = math.nan
     made = trainer(small, cases, augmentation=Augmentation())
     with pytest.raises(DivergedError, match="the loss became nan in epoch 1, step"):
         made.train_epoch(1)

@@ -8,19 +8,20 @@ import pytest
 
 from workers.data.dataset import open_dataset
 from workers.errors import ExportError
-from workers.evaluate import evaluate, prepared_cases
+from workers.evaluate import evaluate
 from workers.export import export, verify
 from workers.measure import measures
 from workers.network_file import load_description, load_torch
+from workers.prepared_cases import PreparedCases
 
 
 def measured(volumes: Any) -> dict[str, float]:
     description = load_description(volumes.folder)
     trained = volumes.trained
-    pairs = prepared_cases(open_dataset(trained.view.dataset), trained.split, description.fitted)
+    cases = PreparedCases(open_dataset(trained.view.dataset), trained.split, description.fitted)
     return evaluate(
         load_torch(volumes.folder, description),
-        pairs,
+        cases,
         trained.view,
         names=description.class_names,
         ignore_index=description.ignore_index,
