@@ -6,13 +6,14 @@ pixel of a photograph takes one byte), since ``Scaling`` makes network input of 
 
 A file is a safetensors file, ``<cache>/prepared/<data set and geometry>/<hash of the id>.safetensors``: ``pixels``,
 ``labels``, ``truth`` where it differs, ``places`` of classes in volumes; its metadata says the rest, and a CRC-32 over the
-tensors, which each process checks when it first maps the file. A file that is damaged, or of an older layout, is made again.
+file, which each process checks when it first maps it. A file that is damaged, or of an older layout, is made again.
 """
 
 import hashlib
 import json
 import mmap
 import os
+import re
 import uuid
 import warnings
 import zlib
@@ -43,6 +44,7 @@ from workers.preprocessing import (
 
 VERSION = 1  # of the file, and of what ``prepare`` does to geometry
 MAX_OPEN = 4096  # files that a process keeps mapped; Linux allows 65,530 maps
+_CRC, _NO_CRC = re.compile(rb'"crc32":"([0-9a-f]{8})"'), b'"crc32":"00000000"'
 _TYPES = {
     "U8": np.uint8,
     "I8": np.int8,
@@ -162,10 +164,9 @@ def _save(path: Path, case: Prepared, *, ignore_index: int) -> None:
         },
     }
     ordered = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    data = save(ordered, metadata={"case": json.dumps(fields), "crc32": "0" * 8})
+    data = save(ordered, metadata={"case": json.dumps(fields), "crc32": "00000000"})
     start = 8 + int.from_bytes(data[:8], "little")
-    crc = f"{zlib.crc32(memoryview(data)[start:]):08x}"
-    head = data[:start].replace(b'"crc32":"00000000"', f'"crc32":"{crc}"'.encode())
+    head = data[:start].replace(_NO_CRC, f'"crc32":"{zlib.crc32(data):08x}"'.encode())
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.tmp.{os.getpid()}.{uuid.uuid4().hex}")
     try:
@@ -217,7 +218,7 @@ def _load(path: Path, id: str, fitted: Fitted) -> Prepared | None:
 
 
 def _header(held: mmap.mmap) -> _Header:
-    """What a file says of itself, once its tensors have their checksum.
+    """What a file says of itself, once it has its checksum.
 
     Raises:
         ValueError: Damaged.
@@ -225,11 +226,15 @@ def _header(held: mmap.mmap) -> _Header:
     start = 8 + int.from_bytes(held[:8], "little")
     if not 8 < start <= len(held):
         raise ValueError("no header")
+    written = _CRC.search(held, 0, start)
+    if written is None:
+        raise ValueError("no checksum")
+    with memoryview(held) as whole:
+        crc = zlib.crc32(whole[start:], zlib.crc32(_CRC.sub(_NO_CRC, held[:start], count=1)))
+    if f"{crc:08x}".encode() != written[1]:
+        raise ValueError("another checksum")
     head = json.loads(held[8:start])
     facts = head.pop("__metadata__")
-    with memoryview(held) as whole:
-        if f"{zlib.crc32(whole[start:]):08x}" != facts["crc32"]:
-            raise ValueError("another checksum")
     return _Header(json.loads(facts["case"]), head, start)
 
 

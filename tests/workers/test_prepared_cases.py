@@ -1,0 +1,193 @@
+"""Prepared cases from files: the same as prepared in memory, shared by trials, remade when damaged, never in the way."""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search_spaces.preprocessing import Percentile, Preprocessing, Window, ZScore
+from workers import prepared_cases
+from workers.contract import DataView
+from workers.data.dataset import Dataset, open_dataset
+from workers.prepared_cases import PreparedCases
+from workers.preprocessing import MAX_PLACES, Prepared, fit, places_of_classes, prepare
+
+CHOICES = (
+    Preprocessing(),
+    Preprocessing(crop="nonzero", spacing="median", intensity=ZScore("training")),
+    Preprocessing(orientation="ras", intensity=Percentile(1, 98, "image")),
+    Preprocessing(intensity=Window(50, 150)),
+)
+
+
+@pytest.fixture
+def dataset(scans: DataView) -> Dataset:
+    return open_dataset(scans.dataset)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Ids of the cases that were prepared rather than read."""
+    made: list[str] = []
+
+    def count(fitted: Any, case: Any) -> Prepared:
+        made.append(case.id)
+        return prepare(fitted, case)
+
+    monkeypatch.setattr(prepared_cases, "prepare", count)
+    yield made
+
+
+@pytest.mark.parametrize("choices", CHOICES)
+@pytest.mark.parametrize("kind", ["scans", "shots"])
+def test_a_mapped_case_is_the_one_that_was_prepared(
+    kind: str, choices: Preprocessing, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    dataset = open_dataset(request.getfixturevalue(kind).dataset)
+    if dataset.ndim == 2 and choices.spacing == "median":
+        choices = replace(choices, spacing="stored")
+    fitted = fit(choices, dataset.manifest)
+    found = PreparedCases(dataset, "train", fitted, tmp_path)
+    assert [case.id for case in found] == list(dataset.ids("train")) and len(found) == len(
+        dataset.ids("train")
+    )
+    for case in found:
+        expected = prepare(fitted, dataset.case(case.id))
+        assert not case.pixels.flags.writeable
+        assert case.pixels.dtype == expected.pixels.dtype
+        for name in ("pixels", "labels", "truth", "image"):
+            np.testing.assert_array_equal(getattr(case, name), getattr(expected, name))
+        assert (case.spacing, case.stored_spacing) == (expected.spacing, expected.stored_spacing)
+        for name in ("stored_shape", "turned_shape", "box", "prepared_shape"):
+            assert getattr(case.undo, name) == getattr(expected.undo, name)
+        assert (
+            np.array_equal(case.undo.orientation, expected.undo.orientation) or case.undo.orientation is None
+        )
+        assert case.labels is not None
+        places = places_of_classes(case.labels, ignore_index=255)
+        if dataset.ndim == 3:
+            assert case.foreground is not None and case.foreground.keys() == places.keys() == {1}
+            np.testing.assert_array_equal(case.foreground[1], places[1])
+
+
+def test_candidates_that_differ_in_intensity_share_files(
+    dataset: Dataset, tmp_path: Path, counted: list[str]
+) -> None:
+    for intensity in (ZScore("image"), ZScore("training"), Percentile(0.5, 99.5, "image"), Window(0, 200)):
+        list(
+            PreparedCases(
+                dataset, "train", fit(Preprocessing(intensity=intensity), dataset.manifest), tmp_path
+            )
+        )
+    assert counted == list(dataset.ids("train"))
+    list(PreparedCases(dataset, "train", fit(Preprocessing(crop="nonzero"), dataset.manifest), tmp_path))
+    assert len(counted) == 2 * len(dataset.ids("train"))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[:-1],
+        lambda data: b"",
+        lambda data: data[:5],
+        lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+        lambda data: b"\xff" * 8 + data[8:],
+        lambda data: data.replace(b'"pixels"', b'"pixelz"'),
+    ],
+    ids=["short", "empty", "no header", "flipped bit", "absurd header", "renamed"],
+)
+def test_a_damaged_file_is_made_again(
+    dataset: Dataset, tmp_path: Path, counted: list[str], spoil: Callable[[bytes], bytes]
+) -> None:
+    fitted = fit(Preprocessing(), dataset.manifest)
+    first = PreparedCases(dataset, "train", fitted, tmp_path)[0]
+    (path,) = tmp_path.rglob("*.safetensors")
+    path.write_bytes(spoil(path.read_bytes()))
+    again = PreparedCases(dataset, "train", fitted, tmp_path)[0]
+    assert counted == [first.id] * 2
+    np.testing.assert_array_equal(again.pixels, prepare(fitted, dataset.case(first.id)).pixels)
+    assert PreparedCases(dataset, "train", fitted, tmp_path)[0].id == first.id and len(counted) == 2
+
+
+def test_every_flipped_bit_of_a_file_is_found(dataset: Dataset, tmp_path: Path, counted: list[str]) -> None:
+    fitted = fit(Preprocessing(), dataset.manifest)
+    expected = prepare(fitted, dataset.case(dataset.ids("train")[0]))
+    PreparedCases(dataset, "train", fitted, tmp_path)[0]
+    (path,) = tmp_path.rglob("*.safetensors")
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(whole), 200):
+        data = bytearray(whole)
+        data[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        found = PreparedCases(dataset, "train", fitted, tmp_path)[0]
+        np.testing.assert_array_equal(found.image, expected.image)
+        np.testing.assert_array_equal(found.truth, expected.truth)
+
+
+def test_where_nothing_can_be_written_cases_are_prepared_each_time(
+    dataset: Dataset, tmp_path: Path, counted: list[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "prepared").write_text("in the way, as a full disk is")
+    cases = PreparedCases(dataset, "train", fit(Preprocessing(), dataset.manifest), tmp_path)
+    assert [cases[0].id, cases[1].id, cases[0].id] == counted
+    assert len(recwarn) == 1 and "prepared cases cannot be kept" in str(recwarn[0].message)
+
+
+def test_it_crosses_to_another_process_without_its_maps(dataset: Dataset, tmp_path: Path) -> None:
+    cases = PreparedCases(dataset, "train", fit(Preprocessing(), dataset.manifest), tmp_path)
+    expected = cases[2].image
+    data = pickle.dumps(cases)
+    assert len(data) < 100_000
+    np.testing.assert_array_equal(pickle.loads(data)[2].image, expected)  # noqa: S301
+
+
+def test_places_of_a_large_class_are_spread_over_it() -> None:
+    labels = np.zeros((40, 40, 20), np.uint8)
+    labels[:, :20] = 2
+    labels[0, 39, 3] = 1
+    labels[1, 39] = 255
+    places = places_of_classes(labels, ignore_index=255)
+    assert places.keys() == {1, 2} and places[1].tolist() == [39 * 20 + 3]
+    assert len(places[2]) == MAX_PLACES and (labels.reshape(-1)[places[2]] == 2).all()
+    where = np.flatnonzero(labels.reshape(-1) == 2)
+    assert places[2][0] == where[0] and places[2][-1] == where[-1] and (np.diff(places[2]) > 0).all()
+    image = labels[..., 0]
+    assert len(places_of_classes(image, ignore_index=255)[2]) == 800
+
+
+def test_memory_does_not_grow_with_what_is_read(dataset: Dataset, tmp_path: Path) -> None:
+    """12 cases of 12 MB each, read through twice, take less than two of them."""
+    big = np.random.default_rng(0).integers(0, 1000, (1, 128, 128, 256), dtype=np.int16)
+    fitted = fit(Preprocessing(), dataset.manifest)
+    case = dataset.case(dataset.ids("train")[0])
+
+    class Many(Dataset):
+        def ids(self, split: str) -> tuple[str, ...]:
+            return tuple(f"case{number:02d}" for number in range(12))
+
+        def case(self, id: str) -> Any:
+            labels = (big[0] % 2).astype(np.uint8)
+            return replace(case, id=id, image=big, labels=labels, spacing=(1.0, 1.0, 1.0))
+
+    many = Many(dataset.location, dataset.manifest, store=dataset._store, cache=dataset._cache)
+    cases = PreparedCases(many, "train", fitted, tmp_path)
+    cases[0]
+    before = _anonymous()
+    for _ in range(2):
+        for one in cases:
+            assert one.scaling(one.pixels[:, :32, :32, :32]).shape == (1, 32, 32, 32)
+    grown = _anonymous() - before
+    print(f"grown by {grown / 2**20:.1f} MiB of {12 * 12 * 2} read")
+    assert grown < 30 * 2**20
+
+
+def _anonymous() -> int:
+    """Bytes of memory of this process that no file backs."""
+    text = Path(f"/proc/{os.getpid()}/status").read_text()
+    return int(text.split("RssAnon:")[1].split()[0]) * 1024
