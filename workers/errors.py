@@ -31,6 +31,10 @@ class DataError(WorkerError):
         return type(self), (message, self.problems)
 
 
+class DamagedShardError(DataError):
+    """The bytes of a shard differ from the manifest."""
+
+
 class CheckpointError(WorkerError):
     """A checkpoint is missing, incomplete or altered."""
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from workers.data.format import Row, affine_of, decode_labels, decode_pixels
 from workers.data.manifest import LATEST, Manifest, from_bytes, manifest_key, ref_digest
-from workers.data.shard_cache import ShardCache, default_cache
-from workers.data.shard_file import ShardFile
+from workers.data.open_shards import OpenShards
+from workers.data.shard_cache import CacheCounts, ShardCache, cache_limit, default_cache
 from workers.errors import DataError, MissingKeyError
 from workers.store import Store, open_store
 
@@ -44,7 +44,7 @@ class Case:
 
 
 class Dataset:
-    """An immutable data set. Cheap to open; shards are opened, and verified once a process, when a case needs them.
+    """An immutable data set. Cheap to open; a shard is opened, and verified once a process, when a case needs it.
 
     It may be handed to other processes: each opens shards by itself.
     """
@@ -52,9 +52,8 @@ class Dataset:
     def __init__(self, location: str, manifest: Manifest, *, store: Store, cache: ShardCache) -> None:
         self.location = location
         self.manifest = manifest
-        self._store = store
         self._cache = cache
-        self._open: dict[str, ShardFile] = {}
+        self._shards = OpenShards(store, cache, manifest.digest)
         self._places = {
             id: (number, row)
             for number, shard in enumerate(manifest.shards)
@@ -86,6 +85,11 @@ class Dataset:
         """Stored spatial axes, from 0, along which a flip leaves the labels right."""
         return tuple(self.manifest.axes.index(name) for name in self.manifest.symmetries)
 
+    @property
+    def cache_counts(self) -> CacheCounts:
+        """What this process had from its cache; a data set in a local folder needs none."""
+        return self._cache.counts
+
     def ids(self, split: str) -> tuple[str, ...]:
         """Cases of a split, sorted.
 
@@ -104,7 +108,7 @@ class Dataset:
             DataError: No such case, or its shard is missing or damaged.
         """
         number, row = self._place(id)
-        return to_case(self._shard(number).row(row), f"{self.location}: case {id!r}")
+        return to_case(self._row(number, row), f"{self.location}: case {id!r}")
 
     def shape(self, id: str) -> tuple[int, ...]:
         """Shape of a case's image, (C, H, W) or (C, X, Y, Z), without decoding it; its shard is opened and verified.
@@ -113,12 +117,11 @@ class Dataset:
             DataError: As ``case``.
         """
         number, row = self._place(id)
-        return self._shard(number).shape(row)
+        return self._shards.read(self.manifest.shards[number], lambda shard: shard.shape(row))
 
     def rows(self, number: int) -> Iterator[Row]:
         """Encoded rows of a shard, in order."""
-        shard = self._shard(number)
-        return (shard.row(row) for row in range(len(shard.info.ids)))
+        return (self._row(number, row) for row in range(len(self.manifest.shards[number].ids)))
 
     def _place(self, id: str) -> tuple[int, int]:
         if id not in self._places:
@@ -127,16 +130,8 @@ class Dataset:
             )
         return self._places[id]
 
-    def _shard(self, number: int) -> ShardFile:
-        info = self.manifest.shards[number]
-        shard = self._open.get(info.sha256)
-        if shard is None or not shard.is_mine():
-            shard = ShardFile(info, self._cache.fetch(self._store, info), self.digest)
-            self._open[info.sha256] = shard
-        return shard
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+    def _row(self, number: int, row: int) -> Row:
+        return self._shards.read(self.manifest.shards[number], lambda shard: shard.row(row))
 
 
 def open_dataset(location: str, *, digest: str | None = None, cache: str | Path | None = None) -> Dataset:
@@ -148,7 +143,8 @@ def open_dataset(location: str, *, digest: str | None = None, cache: str | Path 
         cache: Folder for shards of an ``s3://`` data set; None takes ``SEGSEARCH_CACHE`` or ``~/.cache/segsearch``.
 
     Raises:
-        DataError: No data set there, a raw folder, another digest than asked for, or an altered manifest.
+        DataError: No data set there, a raw folder, another digest than asked for, an altered manifest, or a limit of the
+            cache (``SEGSEARCH_CACHE_LIMIT``) that is no size or below a shard.
         StoreError: The location cannot be read.
     """
     place, pinned = split_location(location)
@@ -157,8 +153,10 @@ def open_dataset(location: str, *, digest: str | None = None, cache: str | Path 
         raise DataError(f"{location}: pinned to another content than {wanted}; drop one of the two digests.")
     store = open_store(place)
     manifest = load_manifest(store, place, digest=wanted)
-    folder = default_cache() if cache is None else Path(cache)
-    return Dataset(place, manifest, store=store, cache=ShardCache(folder))
+    shards = ShardCache(default_cache() if cache is None else Path(cache), limit=cache_limit())
+    if store.local_path(LATEST) is None:
+        shards.require(max(shard.num_bytes for shard in manifest.shards), place)
+    return Dataset(place, manifest, store=store, cache=shards)
 
 
 def load_manifest(store: Store, location: str, *, digest: str | None) -> Manifest:

@@ -1,49 +1,68 @@
-"""One shard on a local disk: mapped, verified, read row by row."""
+"""One shard: verified, read row by row."""
 
 import hashlib
-import os
 import zlib
 from bisect import bisect_right
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from workers.data.format import Row, row_at, shard_schema
 from workers.data.manifest import ShardInfo
-from workers.errors import DataError
+from workers.data.shard_cache import ShardBytes
+from workers.errors import DamagedShardError, DataError
 
 
 class ShardFile:
-    """A memory-mapped shard. The whole file is hashed when it is opened, each batch checked when it is first read."""
+    """An open shard. All of it is hashed when it is opened, each batch checked when it is first read.
 
-    def __init__(self, info: ShardInfo, path: Path, dataset_digest: str) -> None:
+    Attributes:
+        info: What the manifest says about it.
+        source: Its bytes.
+        verified: Numbers of the batches that were checked.
+    """
+
+    def __init__(
+        self, info: ShardInfo, source: ShardBytes, dataset_digest: str, *, verified: set[int] | None = None
+    ) -> None:
+        """Open a shard.
+
+        Args:
+            info: What the manifest says about it.
+            source: Its bytes.
+            dataset_digest: Of the data set that it should belong to.
+            verified: What this process has checked of the same file before, its hash included; None: nothing.
+
+        Raises:
+            DamagedShardError: Its bytes differ from the manifest.
+            DataError: It is a shard of another data set.
+        """
         self.info = info
-        self._path = path
-        self._pid = os.getpid()
+        self.source = source
+        self.verified = set() if verified is None else verified
         self._starts = [0, *accumulate(batch.rows for batch in info.batches)]
         self._batches: dict[int, Any] = {}
-        self._map = _mapped(path, info)
+        self._bytes = memoryview(source.data)
+        if verified is None and not source.is_verified:
+            _check(self._bytes, info, source.where)
         try:
-            self._reader = pa.ipc.open_file(self._map)
+            self._reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(source.data)))
         except pa.ArrowException as error:
-            raise DataError(f"{path}: not an Arrow file ({error}); ingest the data set again.") from None
+            raise DataError(
+                f"{source.where}: not an Arrow file ({error}); ingest the data set again."
+            ) from None
         expected = shard_schema(dataset_digest)
         if not self._reader.schema.equals(expected, check_metadata=True):
             raise DataError(
-                f"{path}: not a shard of this data set: its schema differs; ingest the data set again."
+                f"{source.where}: not a shard of this data set: its schema differs; ingest the data set again."
             )
-
-    def is_mine(self) -> bool:
-        """Whether this process opened it; a child of a fork opens its own."""
-        return self._pid == os.getpid()
 
     def row(self, number: int) -> Row:
         """A row by its number in the shard.
 
         Raises:
-            DataError: The row's batch differs from the manifest.
+            DamagedShardError: The row's batch differs from the manifest.
         """
         batch, index = self._place(number)
         return row_at(batch, index)
@@ -52,7 +71,7 @@ class ShardFile:
         """Shape of a row's image; its payload is not copied or decoded.
 
         Raises:
-            DataError: As ``row``.
+            DamagedShardError: As ``row``.
         """
         batch, index = self._place(number)
         return tuple(batch.column("shape")[index].as_py())
@@ -60,36 +79,35 @@ class ShardFile:
     def _place(self, number: int) -> tuple[Any, int]:
         """The verified batch of a row, and where in it the row is."""
         index = bisect_right(self._starts, number) - 1
-        return self._batch(index), number - self._starts[index]
+        if index not in self._batches:
+            self._batches[index] = self._batch(index)
+        return self._batches[index], number - self._starts[index]
 
     def _batch(self, index: int) -> Any:
-        if index not in self._batches:
-            self._batches[index] = self._verified_batch(index)
-        return self._batches[index]
-
-    def _verified_batch(self, index: int) -> Any:
         info = self.info.batches[index]
-        if zlib.crc32(self._map[info.offset : info.offset + info.length]) != info.crc32:
-            raise DataError(
-                f"{self._path}: batch {index} differs from its checksum; ingest the data set again."
+        if index in self.verified:
+            return self._reader.get_batch(index)
+        if zlib.crc32(self._bytes[info.offset : info.offset + info.length]) != info.crc32:
+            raise DamagedShardError(
+                f"{self.source.where}: batch {index} differs from its checksum; ingest the data set again."
             )
         batch = self._reader.get_batch(index)
         batch.validate(full=True)
         ids = self.info.ids[self._starts[index] : self._starts[index + 1]]
         if tuple(batch.column("id").to_pylist()) != ids:
-            raise DataError(f"{self._path}: batch {index} holds other cases than the manifest says.")
+            raise DamagedShardError(
+                f"{self.source.where}: batch {index} holds other cases than the manifest says."
+            )
+        self.verified.add(index)
         return batch
 
 
-def _mapped(path: Path, info: ShardInfo) -> Any:
-    try:
-        buffer = pa.memory_map(str(path)).read_buffer()
-    except FileNotFoundError:
-        raise DataError(f"{path}: shard missing; ingest the data set again.") from None
-    if buffer.size != info.num_bytes:
-        raise DataError(
-            f"{path}: shard of {buffer.size} bytes, the manifest says {info.num_bytes}; ingest the data set again."
+def _check(data: memoryview, info: ShardInfo, where: str) -> None:
+    if len(data) != info.num_bytes:
+        raise DamagedShardError(
+            f"{where}: shard of {len(data)} bytes, the manifest says {info.num_bytes}; ingest the data set again."
         )
-    if hashlib.sha256(buffer).hexdigest() != info.sha256:
-        raise DataError(f"{path}: shard differs from its sha256 in the manifest; ingest the data set again.")
-    return buffer
+    if hashlib.sha256(data).hexdigest() != info.sha256:
+        raise DamagedShardError(
+            f"{where}: shard differs from its sha256 in the manifest; ingest the data set again."
+        )

@@ -8,6 +8,7 @@ import pytest
 
 from workers.data.format import Row, encode_row, row_at
 from workers.data.manifest import ShardInfo, from_bytes, to_bytes
+from workers.data.shard_cache import from_file
 from workers.data.shard_file import ShardFile
 from workers.data.writer import MIB, encode_shard, plan_shards
 from workers.errors import DataError
@@ -61,7 +62,7 @@ def test_rows_survive(shard: tuple[ShardInfo, bytes], tmp_path: Path) -> None:
     info, data = shard
     path = tmp_path / "shard.arrow"
     path.write_bytes(data)
-    opened = ShardFile(info, path, DIGEST)
+    opened = ShardFile(info, from_file(path), DIGEST)
     assert [opened.row(number) for number in range(20)] == make_rows()
     batch = pa.ipc.open_file(data).get_batch(0)
     assert row_at(batch, 3) == make_rows()[3]
@@ -75,11 +76,11 @@ def test_a_batch_that_differs_from_its_checksum_or_its_ids_is_refused(
     path.write_bytes(data)
     wrong = tuple(replace(batch, crc32=batch.crc32 ^ 1) for batch in info.batches)
     with pytest.raises(DataError, match="batch 2 differs from its checksum"):
-        ShardFile(replace(info, batches=wrong), path, DIGEST).row(19)
+        ShardFile(replace(info, batches=wrong), from_file(path), DIGEST).row(19)
     with pytest.raises(DataError, match="batch 0 holds other cases"):
-        ShardFile(replace(info, ids=tuple(reversed(info.ids))), path, DIGEST).row(0)
+        ShardFile(replace(info, ids=tuple(reversed(info.ids))), from_file(path), DIGEST).row(0)
     with pytest.raises(DataError, match="not a shard of this data set"):
-        ShardFile(info, path, "b" * 64)
+        ShardFile(info, from_file(path), "b" * 64)
 
 
 def test_the_same_rows_give_the_same_bytes(shard: tuple[ShardInfo, bytes]) -> None:
