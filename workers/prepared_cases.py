@@ -31,6 +31,7 @@ from safetensors.numpy import save
 from workers.data.dataset import Dataset
 from workers.data.manifest import canonical
 from workers.data.shard_cache import default_cache
+from workers.prepared_folder import PreparedGroup
 from workers.preprocessing import (
     Fitted,
     LabelArray,
@@ -70,7 +71,7 @@ class PreparedCases(Sequence[Prepared]):
     def __init__(self, dataset: Dataset, split: str, fitted: Fitted, cache: Path | None = None) -> None:
         self._dataset = dataset
         self._fitted = fitted
-        self._folder = (cache or default_cache()) / "prepared" / _key(dataset, fitted)
+        self._group = PreparedGroup(cache or default_cache(), _key(dataset, fitted))
         self._ids = dataset.ids(split)
         if dataset.manifest.splits[split].unlabelled:
             self._ids = tuple(id for id in self._ids if dataset.case(id).labels is not None)
@@ -99,17 +100,22 @@ class PreparedCases(Sequence[Prepared]):
         return case
 
     def _read(self, id: str) -> Prepared:
-        path = self._folder / f"{hashlib.sha256(id.encode()).hexdigest()[:32]}.safetensors"
-        case = _load(path, id, self._fitted)
+        path = self._group.path / f"{hashlib.sha256(id.encode()).hexdigest()[:32]}.safetensors"
+        try:
+            self._group.hold()
+            case = _load(path, id, self._fitted)
+        except OSError as error:
+            case = None
+            _warn_once(path.parent, error)
         if case is not None:
             return case
         prepared = prepare(self._fitted, self._dataset.case(id))
         try:
-            _save(path, prepared, ignore_index=self._dataset.manifest.ignore_index)
+            saved = _save(path, prepared, self._group, ignore_index=self._dataset.manifest.ignore_index)
         except OSError as error:
             _warn_once(path.parent, error)
             return prepared
-        return _load(path, id, self._fitted) or prepared
+        return (_load(path, id, self._fitted) if saved else None) or prepared
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_mapped": OrderedDict()}
@@ -137,8 +143,8 @@ def _key(dataset: Dataset, fitted: Fitted) -> str:
     return hashlib.sha256(canonical(facts)).hexdigest()[:32]
 
 
-def _save(path: Path, case: Prepared, *, ignore_index: int) -> None:
-    """Write a file aside, then rename it; its CRC tells later whether all of it reached the disk."""
+def _save(path: Path, case: Prepared, group: PreparedGroup, *, ignore_index: int) -> bool:
+    """Write a file aside, then rename it; its CRC tells later whether all of it reached the disk. False: no room."""
     assert case.labels is not None and case.truth is not None
     volume = case.labels.ndim == 3
     tensors: dict[str, npt.NDArray[Any]] = {
@@ -167,7 +173,8 @@ def _save(path: Path, case: Prepared, *, ignore_index: int) -> None:
     data = save(ordered, metadata={"case": json.dumps(fields), "crc32": "00000000"})
     start = 8 + int.from_bytes(data[:8], "little")
     head = data[:start].replace(_NO_CRC, f'"crc32":"{zlib.crc32(data):08x}"'.encode())
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not group.admits(len(data)):
+        return False
     aside = path.with_name(f"{path.name}.tmp.{os.getpid()}.{uuid.uuid4().hex}")
     try:
         with aside.open("wb") as file:
@@ -176,6 +183,7 @@ def _save(path: Path, case: Prepared, *, ignore_index: int) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+    return True
 
 
 def _load(path: Path, id: str, fitted: Fitted) -> Prepared | None:

@@ -1,7 +1,12 @@
 """Prepared cases from files: the same as prepared in memory, shared by trials, remade when damaged, never in the way."""
 
+import copy
+import gc
 import os
 import pickle
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -175,7 +180,8 @@ def test_memory_does_not_grow_with_what_is_read(dataset: Dataset, tmp_path: Path
             labels = (big[0] % 2).astype(np.uint8)
             return replace(case, id=id, image=big, labels=labels, spacing=(1.0, 1.0, 1.0))
 
-    many = Many(dataset.location, dataset.manifest, store=dataset._store, cache=dataset._cache)
+    many = copy.copy(dataset)
+    many.__class__ = Many
     cases = PreparedCases(many, "train", fitted, tmp_path)
     cases[0]
     before = _anonymous()
@@ -191,3 +197,62 @@ def _anonymous() -> int:
     """Bytes of memory of this process that no file backs."""
     text = Path(f"/proc/{os.getpid()}/status").read_text()
     return int(text.split("RssAnon:")[1].split()[0]) * 1024
+
+
+def written(cache: Path) -> set[Path]:
+    return set(cache.rglob("*.safetensors"))
+
+
+def test_beyond_the_limit_nothing_is_added_and_what_is_there_stays(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
+) -> None:
+    fitted = fit(Preprocessing(), dataset.manifest)
+    first = PreparedCases(dataset, "train", fitted, tmp_path)
+    first[0]
+    (path,) = written(tmp_path)
+    monkeypatch.setenv("SEGSEARCH_CACHE_LIMIT", f"{3 * path.stat().st_size}B")
+    limited = PreparedCases(dataset, "train", fitted, tmp_path)
+    for _ in range(2):
+        assert [case.id for case in limited] == list(dataset.ids("train"))
+    assert len(written(tmp_path)) == 3
+    assert Counter(counted) == {id: 1 if n < 3 else 2 for n, id in enumerate(dataset.ids("train"))}
+
+
+def test_a_group_that_nobody_uses_makes_room_for_another(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups of one file in a limit of two and a half: the oldest idle one goes, and one that is held is not idle."""
+    choices = [Preprocessing(), Preprocessing(crop="nonzero"), Preprocessing(orientation="stored")]
+    first, second, third = (fit(one, dataset.manifest) for one in choices)
+    script = (
+        "import sys; from pathlib import Path; from workers.prepared_folder import PreparedGroup\n"
+        "group = PreparedGroup(Path(sys.argv[1]), sys.argv[2]); group.hold(); print('held', flush=True); input()"
+    )
+    oldest = one_file(dataset, first, tmp_path)
+    monkeypatch.setenv("SEGSEARCH_CACHE_LIMIT", f"{int(2.5 * oldest.stat().st_size)}B")
+    idle = one_file(dataset, second, tmp_path)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path), oldest.parent.name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        os.utime(oldest.parent / "in-use", (1, 1))
+        last = one_file(dataset, third, tmp_path)
+        assert oldest.exists() and last.exists() and not idle.exists()
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert one_file(dataset, second, tmp_path).exists()
+    assert last.exists() and not oldest.parent.exists()
+
+
+def one_file(dataset: Dataset, fitted: Any, cache: Path) -> Path:
+    """Where the first case lies after it was asked for."""
+    before = written(cache)
+    PreparedCases(dataset, "train", fitted, cache)[0]
+    gc.collect()
+    (path,) = written(cache) - before
+    return path

@@ -1,0 +1,138 @@
+"""The folder of a node's prepared cases: one group of files for each data set and geometry, removed whole when room is needed.
+
+A group is in use as long as a process has a shared ``flock`` on its file ``in-use``, which the kernel drops when the process
+dies. Within a limit, ``SEGSEARCH_CACHE_LIMIT`` or else half of what is free on the disk, files are added; beyond it the group
+that was not used for longest is removed, and where all are in use nothing more is added: what is there is kept, since in a
+random order any file is as useful as another.
+"""
+
+import fcntl
+import os
+import shutil
+import time
+import uuid
+import weakref
+from contextlib import suppress
+from pathlib import Path
+
+from workers.data.shard_cache import cache_limit
+
+IN_USE = "in-use"
+GONE = ".gone."
+SURVEY_S = 5.0  # sizes of others' files are looked at again after this time
+ATTEMPTS = 10
+
+
+class PreparedGroup:
+    """The files of one data set and geometry.
+
+    Args:
+        cache: Folder of the node's cache.
+        key: Names the group.
+    """
+
+    def __init__(self, cache: Path, key: str) -> None:
+        self.path = cache / "prepared" / key
+        self._holder = 0  # process that holds it
+        self._room = 0
+        self._surveyed = -SURVEY_S
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PreparedGroup, (self.path.parent.parent, self.path.name)
+
+    def hold(self) -> None:
+        """Make the group's folder and keep it from being removed as long as this object lives.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._holder == os.getpid():
+            return
+        for _ in range(ATTEMPTS):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # removed at this moment
+                handle = os.open(self.path / IN_USE, os.O_RDWR | os.O_CREAT, 0o644)
+                fcntl.flock(handle, fcntl.LOCK_SH)
+                if _is_at(handle, self.path / IN_USE):
+                    os.utime(handle)
+                    self._holder = os.getpid()
+                    weakref.finalize(self, os.close, handle)
+                    return
+                os.close(handle)
+        raise FileNotFoundError(0, "others keep removing it", str(self.path))
+
+    def admits(self, num_bytes: int) -> bool:
+        """Whether a file of this size may be added; room is made where groups are not in use.
+
+        Raises:
+            DataError: ``SEGSEARCH_CACHE_LIMIT`` is no size.
+        """
+        if num_bytes > self._room or time.monotonic() - self._surveyed > SURVEY_S:
+            self._room = self._make_room(num_bytes)
+            self._surveyed = time.monotonic()
+        if num_bytes > self._room:
+            return False
+        self._room -= num_bytes
+        return True
+
+    def _make_room(self, num_bytes: int) -> int:
+        """Bytes that may be added after idle groups were removed, the longest unused first."""
+        top = self.path.parent
+        groups, used = [], 0
+        for folder in [entry for entry in os.scandir(top) if entry.is_dir()]:
+            if GONE in folder.name:  # whoever removed it died
+                shutil.rmtree(folder.path, ignore_errors=True)
+                continue
+            size, last = _size(folder.path)
+            used += size
+            groups.append((last, size, Path(folder.path)))
+        free = shutil.disk_usage(top).free
+        limit = cache_limit()
+        if limit is None:
+            limit = (free + used) // 2
+        for _, size, path in sorted(groups):
+            if used + num_bytes <= limit and num_bytes <= free:
+                break
+            if path != self.path and _remove(path):
+                used -= size
+                free += size
+        return min(limit - used, free)
+
+
+def _remove(path: Path) -> bool:
+    """Remove a group that no process holds."""
+    try:
+        handle = os.open(path / IN_USE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_at(handle, path / IN_USE):
+            return False
+        gone = path.with_name(f"{path.name}{GONE}{uuid.uuid4().hex}")
+        path.rename(gone)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    shutil.rmtree(gone, ignore_errors=True)
+    return True
+
+
+def _size(path: str) -> tuple[int, float]:
+    """Bytes of a group, and when it was last used."""
+    size, last = 0, 0.0
+    with suppress(OSError):
+        for entry in os.scandir(path):
+            with suppress(OSError):
+                status = entry.stat()
+                size += status.st_size
+                if entry.name == IN_USE:
+                    last = status.st_mtime
+    return size, last
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(handle), path.stat())
+    return False
