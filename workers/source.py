@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,6 +48,25 @@ class SourceClass:
     rgb: tuple[int, int, int] | None = None
 
 
+class LeftOut(str):
+    """A problem of cases that a plan does not hold any more, such as images without labels: an ingest that may skip bad
+    cases goes on without them.
+
+    Attributes:
+        names: All that are left out; the sentence names five.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, sentence: str, names: Iterable[str]) -> "LeftOut":
+        made = super().__new__(cls, sentence)
+        made.names = tuple(names)
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.names)
+
+
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
     """What a source found in a folder, before any case is read.
@@ -59,7 +79,7 @@ class SourcePlan:
         channels: Names of the image channels; None when only the images can tell.
         symmetries: Axes along which a flip leaves the labels right.
         licence, reference: As the source states them.
-        problems: What is wrong already, such as images without labels.
+        problems: What is wrong already; ``LeftOut`` where only cases are concerned that ``samples`` lacks.
         notes: How the folder was understood.
     """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from workers.data.manifest import SPLITS
 from workers.errors import DataError
-from workers.source import SampleFiles, SourceClass, first_five
+from workers.source import LeftOut, SampleFiles, SourceClass, first_five
 
 SPLITS_FILE, GROUPS_FILE, CLASSES_FILE, CLASSES_TEXT = (
     "splits.json",
@@ -62,7 +62,9 @@ def with_splits(folder: Path, samples: tuple[SampleFiles, ...]) -> tuple[tuple[S
     if not isinstance(splits, dict) or not all(isinstance(ids, list) for ids in splits.values()):
         raise DataError(f'{path}: expected {{"train": ["case id", …], "validation": […], "test": […]}}.')
     unknown = sorted(set(splits) - set(SPLITS))
-    problems = [f"{SPLITS_FILE}: unknown split {name!r}; allowed are {', '.join(SPLITS)}" for name in unknown]
+    problems: list[str] = [
+        f"{SPLITS_FILE}: unknown split {name!r}; allowed are {', '.join(SPLITS)}" for name in unknown
+    ]
     placed: dict[str, str] = {}
     known = {sample.id for sample in samples}
     for name in SPLITS:
@@ -70,9 +72,8 @@ def with_splits(folder: Path, samples: tuple[SampleFiles, ...]) -> tuple[tuple[S
         absent = sorted(id for id in ids if id not in known)
         twice = sorted({id for id in ids if id in placed or ids.count(id) > 1})
         if absent:
-            problems.append(
-                f"{SPLITS_FILE}: {first_five(f'cases of {name!r} are not in the folder', absent)}"
-            )
+            sentence = f"{SPLITS_FILE}: {first_five(f'cases of {name!r} are not in the folder', absent)}"
+            problems.append(LeftOut(sentence, absent))
         if twice:
             problems.append(f"{SPLITS_FILE}: {first_five('cases are listed twice', twice)}")
         placed.update(dict.fromkeys(ids, name))

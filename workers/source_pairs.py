@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.errors import DataError
-from workers.source import RawCase, SampleFiles, first_five
+from workers.source import LeftOut, RawCase, SampleFiles, first_five
 from workers.volume_file import read_volume, whole_labels
 
 AFFINE_TOLERANCE = 1e-2  # mm; headers written by different programs differ by rounding
@@ -33,14 +33,14 @@ def pair_files(
     """Cases that have both files, and a problem for each side that has files alone."""
     both = sorted(images.keys() & labels.keys())
     samples = [SampleFiles(id, images[id], labels[id], id, split) for id in both]
-    problems = []
+    problems: list[str] = []
     for what, mine, others in (
         ("images without labels", images, labels),
         ("labels without an image", labels, images),
     ):
         alone = [mine[id].name for id in sorted(mine.keys() - others.keys())]
         if alone:
-            problems.append(f"{where}{first_five(what, alone)}")
+            problems.append(LeftOut(f"{where}{first_five(what, alone)}", alone))
     return samples, problems
 
 

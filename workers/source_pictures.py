@@ -9,7 +9,7 @@ import numpy as np
 
 from workers.errors import DataError
 from workers.image_file import codec_of, decode_image, decode_mask
-from workers.source import Array, RawCase, SampleFiles, first_five
+from workers.source import Array, LeftOut, RawCase, SampleFiles, first_five
 from workers.source_pairs import duplicate_ids, shown
 
 VALIDATION_SHARE = 0.1  # of the training groups, where a published test split has no labels
@@ -71,14 +71,11 @@ def existing(folder: Path, listed: Iterable[SampleFiles]) -> tuple[list[SampleFi
             missing += [file.relative_to(folder).as_posix() for file in absent]
         else:
             kept.append(sample)
-    problems = [
-        first_five(what, names)
-        for what, names in (
-            ("listed files are missing", missing),
-            ("listed files lie outside the folder", outside),
-        )
-        if names
-    ]
+    problems: list[str] = []
+    if missing:
+        problems.append(LeftOut(first_five("listed files are missing", missing), missing))
+    if outside:
+        problems.append(first_five("listed files lie outside the folder", outside))
     return sorted(kept, key=lambda sample: sample.id), problems + duplicate_ids(kept)
 
 

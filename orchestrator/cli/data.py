@@ -1,10 +1,12 @@
 """``segsearch data``: make, look at and check data sets."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -14,6 +16,8 @@ from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.preview import load_preview, show_preview
 from workers.errors import DataError
+
+LINE_EVERY_S = 10.0
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
@@ -39,6 +43,18 @@ def ingest(
             help="With --dry-run: a PNG of some images with their labels laid over.", show_default=False
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes at most; default the cores. The result is the same.", show_default=False
+        ),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out cases that are wrong, and say which.")
+    ] = False,
+    profile: Annotated[
+        str, typer.Option(help="encoded keeps pictures' files; decoded stores arrays: larger, no decoding.")
+    ] = "encoded",
     as_json: AsJson = False,
 ) -> None:
     """Turn a folder into Arrow shards with a manifest; nothing is published when anything is wrong.
@@ -55,26 +71,58 @@ def ingest(
         raise DataError(f"data ingest {source}: {what}; give a folder to write, or --dry-run.")
     from workers.data.dataset import open_dataset
     from workers.data.ingest import ingest as ingest_folder
+    from workers.data.ingest import load_skipped
     from workers.data.verify import describe
 
+    if profile not in ("encoded", "decoded"):
+        raise DataError(f"--profile {profile}: no such profile; allowed are encoded and decoded.")
+    stored: Literal["encoded", "decoded"] = "decoded" if profile == "decoded" else "encoded"
     with _progress("check", "write") as on_progress:
-        manifest = ingest_folder(source, dest, source=kind, name=name, on_progress=on_progress)
+        manifest = ingest_folder(
+            source,
+            dest,
+            source=kind,
+            name=name,
+            on_progress=on_progress,
+            jobs=jobs,
+            skip_bad=skip_bad,
+            profile=stored,
+        )
+    skipped = load_skipped(dest, manifest.digest) if skip_bad else {}
     if as_json:
-        print_json(describe(open_dataset(dest)))
+        print_json({**describe(open_dataset(dest)), **({"skipped": skipped} if skip_bad else {})})
         return
     cases = ", ".join(f"{info.rows} {split}" for split, info in manifest.splits.items())
     print(f"{manifest.name}: {cases} cases in {dest}, digest {manifest.digest[:12]}")
     for note in manifest.notes:
         print(f"  note: {note}")
+    for case, problems in skipped.items():
+        print(f"  left out: {case}: {'; '.join(problems)}")
 
 
 @contextmanager
 def _progress(*stages: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error for each stage."""
+    """A bar on standard error for each stage, with the time that is left; a line now and then where it is no terminal."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = {stage: bar.add_task(stage, total=None) for stage in stages}
         yield lambda stage, done, total: bar.update(tasks[stage], completed=done, total=total)
+
+
+def _lines() -> Callable[[str, int, int], None]:
+    """Print how far it is every ten seconds."""
+    said = time.monotonic()
+
+    def on_progress(stage: str, done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= LINE_EVERY_S:
+            said = time.monotonic()
+            print(f"{stage}: {done} of {total}", file=sys.stderr, flush=True)
+
+    return on_progress
 
 
 @app.command()

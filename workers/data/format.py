@@ -3,7 +3,9 @@
 Encoded pictures (JPEG, PNG) are stored as their file's bytes. Everything else is raw, little-endian, C order, compressed with
 zstd block by block; the Arrow file itself stays uncompressed, so that a row can be read through a memory map.
 
-Specified in docs/data-format.md: labels are always ``raw+zstd``, pictures' too: their hash then depends on the
+In the profile ``decoded`` images and labels are raw and not compressed, so that a case costs one copy out of the map.
+
+Specified in docs/data-format.md: labels are never a picture's file: their hash then depends on the
 labels and not on who compressed them, and no picture decoder runs for them. A volume is one row whatever its size
 (up to ``workers.volume_file.MAX_BYTES``); bricks belong to a later version.
 """
@@ -12,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ from workers.errors import DataError
 from workers.image_file import decode_image
 
 Array = npt.NDArray[Any]
+Profile = Literal["encoded", "decoded"]
 
 FORMAT = "segsearch-shard"
 CODECS = ("jpeg", "png", "raw", "raw+zstd")
@@ -65,20 +68,22 @@ class Row:
         image_sha256: Of the picture's bytes, or of the raw array before compression.
         mask_sha256: Of the raw labels.
         meta: JSON with ``affine`` for volumes.
+        mask_codec: ``raw`` or ``raw+zstd``; says nothing where there is no mask.
     """
 
     id: str
     split: str
     group: str | None
     shape: tuple[int, ...]
-    image: bytes
+    image: bytes | memoryview
     image_codec: str
     image_dtype: str
     image_sha256: bytes
-    mask: bytes | None
+    mask: bytes | memoryview | None
     mask_sha256: bytes | None
     spacing: tuple[float, ...] | None
     meta: str | None
+    mask_codec: str = "raw+zstd"
 
     @property
     def num_bytes(self) -> int:
@@ -104,6 +109,7 @@ def encode_row(
     affine: npt.NDArray[np.float64] | None,
     group: str | None,
     compress: bool = True,
+    profile: Profile = "encoded",
 ) -> Row:
     """Encode a case.
 
@@ -118,7 +124,12 @@ def encode_row(
         affine: (4, 4) from voxel to world, or None.
         group: Patient, video or stack.
         compress: False leaves the payload empty, for a pass that only needs hashes.
+        profile: ``decoded`` stores arrays as they are, the picture's too.
     """
+    plain = profile == "decoded"
+    if plain:
+        picture, codec = None, "raw"
+    pack = _unchanged if plain else _compressed
     raw = _little_endian(image) if picture is None else picture
     mask = None if labels is None else _little_endian(labels)
     return Row(
@@ -126,14 +137,15 @@ def encode_row(
         split=split,
         group=group,
         shape=image.shape,
-        image=(_compressed(raw) if picture is None else picture) if compress else b"",
+        image=(pack(raw) if picture is None else picture) if compress else b"",
         image_codec=codec,
         image_dtype=image.dtype.name,
         image_sha256=hashlib.sha256(raw).digest(),
-        mask=None if mask is None else _compressed(mask) if compress else b"",
+        mask=None if mask is None else pack(mask) if compress else b"",
         mask_sha256=None if mask is None else hashlib.sha256(mask).digest(),
         spacing=stored_spacing(spacing),
         meta=None if affine is None else canonical({"affine": affine.tolist()}).decode(),
+        mask_codec="raw" if plain else "raw+zstd",
     )
 
 
@@ -164,12 +176,20 @@ def to_batch(rows: Sequence[Row], schema: Any) -> Any:
 
 
 def row_at(batch: Any, index: int) -> Row:
-    """A row of a record batch; payloads are copied out of the memory map.
-
-    Specified in docs/data-format.md: a picture is decoded and a block decompressed into fresh memory anyway.
+    """A row of a record batch. A picture's bytes are copied out of the memory map; other payloads are read-only views of
+    it, which are decompressed or copied into fresh memory when they are decoded.
     """
-    values = {name: batch.column(name)[index].as_py() for name in batch.schema.names}
-    del values["mask_codec"], values["mask_dtype"]
+    values = {
+        name: batch.column(name)[index].as_py()
+        for name in batch.schema.names
+        if name not in ("image", "mask")
+    }
+    del values["mask_dtype"]
+    values["mask_codec"] = values["mask_codec"] or "raw+zstd"
+    image = _view(batch.column("image"), index)
+    assert image is not None, "the schema has no row without an image"
+    values["image"] = bytes(image) if values["image_codec"] in ("jpeg", "png") else image
+    values["mask"] = _view(batch.column("mask"), index)
     spacing = values.pop("spacing")
     return Row(
         **{**values, "shape": tuple(values["shape"])}, spacing=None if spacing is None else tuple(spacing)
@@ -183,7 +203,7 @@ def decode_pixels(row: Row, where: str) -> Array:
         DataError: The payload does not give an array of the row's shape and type.
     """
     if row.image_codec in ("jpeg", "png"):
-        image = decode_image(row.image, where=where)
+        image = decode_image(bytes(row.image), where=where)
     else:
         image = _array(row.image, row.image_codec, row.image_dtype, row.shape, where)
     if image.shape != row.shape or image.dtype.name != row.image_dtype:
@@ -202,7 +222,7 @@ def decode_labels(row: Row, where: str) -> npt.NDArray[np.uint8] | None:
     """
     if row.mask is None:
         return None
-    return _array(row.mask, "raw+zstd", "uint8", row.shape[1:], where)
+    return _array(row.mask, row.mask_codec, "uint8", row.shape[1:], where)
 
 
 def content_hashes(row: Row, where: str) -> tuple[bytes, bytes | None]:
@@ -221,7 +241,7 @@ def affine_of(row: Row) -> npt.NDArray[np.float64] | None:
 
 def _cell(row: Row, name: str) -> Any:
     if name == "mask_codec":
-        return None if row.mask is None else "raw+zstd"
+        return None if row.mask is None else row.mask_codec
     if name == "mask_dtype":
         return None if row.mask is None else "uint8"
     return getattr(row, name)
@@ -231,12 +251,25 @@ def _little_endian(array: Array) -> bytes:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
 
 
+def _view(column: Any, index: int) -> memoryview | None:
+    """A value of a large_binary column without a copy: ``as_buffer`` of pyarrow makes one."""
+    if not column[index].is_valid:
+        return None
+    _, offsets, data = column.buffers()
+    start, end = np.frombuffer(offsets, np.int64, 2, 8 * (column.offset + index)).tolist()
+    return memoryview(data).cast("B")[start:end] if end > start else memoryview(b"")
+
+
+def _unchanged(raw: bytes) -> bytes:
+    return raw
+
+
 def _compressed(raw: bytes) -> bytes:
     data: bytes = pa.Codec("zstd", compression_level=ZSTD_LEVEL).compress(raw, asbytes=True)
     return data
 
 
-def _array(data: bytes, codec: str, dtype: str, shape: tuple[int, ...], where: str) -> Array:
+def _array(data: bytes | memoryview, codec: str, dtype: str, shape: tuple[int, ...], where: str) -> Array:
     kind = np.dtype(dtype).newbyteorder("<")
     num_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     try:

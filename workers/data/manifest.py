@@ -123,6 +123,7 @@ class Manifest:
         shards: Sorted by split, then first id.
         notes: What a reader should know about how the source was understood.
         created_by: Versions of segsearch and pyarrow that wrote it.
+        profile: How its cases are stored, ``encoded`` or ``decoded``.
     """
 
     digest: str
@@ -142,6 +143,7 @@ class Manifest:
     shards: tuple[ShardInfo, ...]
     notes: tuple[str, ...]
     created_by: Mapping[str, str]
+    profile: str = "encoded"
 
     @property
     def key(self) -> str:
@@ -264,6 +266,7 @@ def _to_json(manifest: Manifest) -> JSON:
         "shape_max": manifest.shape_max,
         "notes": manifest.notes,
         "shards": [_shard_to_json(shard) for shard in manifest.shards],
+        **({} if manifest.profile == "encoded" else {"profile": manifest.profile}),
     }
 
 
@@ -298,6 +301,7 @@ def _from_json(body: JSON) -> Manifest:
         shards=tuple(_shard_from_json(shard) for shard in body["shards"]),
         notes=tuple(body["notes"]),
         created_by=dict(body["created_by"]),
+        profile=body.get("profile", "encoded"),
     )
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workers.data.examine import examine, rules_of
 from workers.data.ingest import Progress, open_folder
 from workers.data.manifest import SPLITS, ClassInfo
 from workers.data.placement import place
 from workers.data.survey import Survey
-from workers.errors import DataError
 from workers.label_table import LabelTable
 from workers.picture import overlay, palette, png
 from workers.source import RawCase, SourcePlan
@@ -86,22 +86,19 @@ def preview(folder: Path, *, source: str | None = None, on_progress: Progress | 
     reader = open_folder(folder, source)
     plan = place(reader.plan(folder), folder)
     survey = Survey(plan)
+    rules = rules_of(plan, reader.kind)
     table = LabelTable(plan.classes)
     shown = {round(at) for at in np.linspace(0, max(0, len(plan.samples) - 1), COLUMNS * ROWS)}
     thumbnails: list[tuple[Array, Array]] = []
     spacings: set[tuple[float, ...]] = set()
     for number, sample in enumerate(plan.samples):
-        try:
-            raw = reader.read(sample)
-        except DataError as error:
-            survey.problems.append(str(error))
-        else:
-            before = len(survey.problems)
-            survey.add(sample, raw)
-            if raw.spacing is not None:
-                spacings.add(tuple(round(size, 4) for size in raw.spacing))
-            if number in shown and len(survey.problems) == before:
-                thumbnails.append(_thumbnail(raw, table))
+        examined = examine(reader, sample, rules, table, compress=False)
+        is_right = survey.add(sample, examined.finding)
+        if is_right and examined.raw is not None:
+            if examined.raw.spacing is not None:
+                spacings.add(tuple(round(size, 4) for size in examined.raw.spacing))
+            if number in shown:
+                thumbnails.append(_thumbnail(examined.raw, table))
         if on_progress is not None:
             on_progress("check", number + 1, len(plan.samples))
     survey.finish()

@@ -1,44 +1,77 @@
 """Numbers about a data set, gathered case by case: intensities and spacing of training cases, labels of every split."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from workers.data.manifest import IGNORE_INDEX, Statistics, rounded
+from workers.data.manifest import Statistics, rounded
 
 PERCENTILES = (0.5, 99.5)
 POOL_VALUES = 2**24  # values a channel kept for percentiles over all training cases
 MAX_CASE_VALUES = 2**16
 
 
+@dataclass(frozen=True, slots=True)
+class CaseIntensity:
+    """What one training case adds to the statistics.
+
+    Attributes:
+        count: Pixels or voxels.
+        mean, squares: Per channel; sum of squared distances from the mean.
+        values: An even subsample, (C, values) float32.
+        spacing: Voxel size in mm; None for images.
+    """
+
+    count: int
+    mean: npt.NDArray[np.float64]
+    squares: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float32]
+    spacing: tuple[float, ...] | None
+
+
+def measured(image: npt.NDArray[Any], spacing: tuple[float, ...] | None, *, num_cases: int) -> CaseIntensity:
+    """Measure one training case.
+
+    Args:
+        image: (C, *spatial).
+        spacing: Voxel size in mm; None for images.
+        num_cases: Training cases of the data set; bounds the memory for percentiles.
+    """
+    flat = image.reshape(image.shape[0], -1)
+    count = flat.shape[1]
+    kept = min(MAX_CASE_VALUES, max(256, POOL_VALUES // max(1, num_cases)))
+    step = -(-count // kept)
+    return CaseIntensity(
+        count=count,
+        mean=flat.mean(axis=1, dtype=np.float64),
+        squares=flat.var(axis=1, dtype=np.float64) * count,
+        values=flat[:, ::step].astype(np.float32),
+        spacing=spacing,
+    )
+
+
 @dataclass(slots=True)
 class IntensityMeter:
     """Mean, deviation, percentiles and spacing of the training cases; the order of the cases does not matter much
     (float64 sums, rounded to nine digits), and ingest adds them in the order of their ids.
-
-    Attributes:
-        num_cases: Training cases that will come; bounds the memory for percentiles.
     """
 
-    num_cases: int
     _count: int = 0
     _mean: npt.NDArray[np.float64] | None = None
     _squares: npt.NDArray[np.float64] | None = None
     _pool: list[npt.NDArray[np.float32]] = field(default_factory=list)
     _spacings: list[tuple[float, ...]] = field(default_factory=list)
 
-    def add(self, image: npt.NDArray[Any], spacing: tuple[float, ...] | None) -> None:
+    def add(self, case: CaseIntensity) -> None:
         """Count one case.
 
         Source: Chan et al. 1979, "Updating formulae and a pairwise algorithm for computing sample variances", Eq. 2.1.
         """
-        flat = image.reshape(image.shape[0], -1)
-        count = flat.shape[1]
-        mean = flat.mean(axis=1, dtype=np.float64)
-        squares = flat.var(axis=1, dtype=np.float64) * count
+        count, mean, squares = case.count, case.mean, case.squares
         if self._mean is None or self._squares is None:
             self._count, self._mean, self._squares = count, mean, squares
         else:
@@ -47,11 +80,9 @@ class IntensityMeter:
             self._squares = self._squares + squares + delta**2 * (self._count * count / total)
             self._mean = self._mean + delta * (count / total)
             self._count = total
-        kept = min(MAX_CASE_VALUES, max(256, POOL_VALUES // max(1, self.num_cases)))
-        step = -(-count // kept)
-        self._pool.append(flat[:, ::step].astype(np.float32))
-        if spacing is not None:
-            self._spacings.append(spacing)
+        self._pool.append(case.values)
+        if case.spacing is not None:
+            self._spacings.append(case.spacing)
 
     def result(self) -> Statistics:
         """The numbers, rounded."""
@@ -75,12 +106,17 @@ class SplitMeter:
     groups: set[str] = field(default_factory=set)
     pixels: Counter[int] = field(default_factory=Counter)
 
-    def add(self, labels: npt.NDArray[np.uint8], group: str) -> None:
-        """Count one labelled case."""
+    def add(self, pixels: Mapping[int, int], group: str) -> None:
+        """Count one labelled case by its pixels of each label."""
         self.rows += 1
         self.groups.add(group)
-        counts = np.bincount(labels.reshape(-1), minlength=IGNORE_INDEX + 1)
-        self.pixels.update({int(label): int(counts[label]) for label in np.flatnonzero(counts)})
+        self.pixels.update(pixels)
+
+
+def label_counts(labels: npt.NDArray[np.uint8]) -> dict[int, int]:
+    """Pixels of each label that occurs."""
+    counts = np.bincount(labels.reshape(-1))
+    return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
 
 
 def _numbers(values: npt.NDArray[Any]) -> tuple[float, ...]:

@@ -1,21 +1,13 @@
-"""The first pass of an ingest: check every case, collect every problem, measure, and hash the content."""
+"""The sum of the first pass of an ingest: every problem, measures, and the digest of the content."""
 
 from collections import Counter, defaultdict
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from workers.data.format import DTYPES, Row, digest_line, encode_row
+from workers.data.examine import Finding
 from workers.data.manifest import IGNORE_INDEX, SPLITS, ClassInfo, dataset_digest
 from workers.data.statistics import IntensityMeter, SplitMeter
-from workers.errors import DataError
-from workers.label_table import LabelTable
 from workers.palette import default_colours
-from workers.source import RawCase, SampleFiles, SourceClass, SourcePlan
+from workers.source import LeftOut, SampleFiles, SourceClass, SourcePlan, first_five
 from workers.source_pairs import shown
-
-Array = npt.NDArray[Any]
 
 _BINARY = 'classes.json beside the images, [{"name": "background", "value": 0}, {"name": "foreground", "value": 255}]'
 _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
@@ -26,63 +18,65 @@ class Survey:
 
     Attributes:
         problems: Everything that is wrong, a sentence each.
+        skipped: What was left out for a problem, by the name of the case or file; empty unless bad cases may be skipped.
         splits: Meters by split.
         intensity: Meter of the training cases.
         shapes: Spatial sizes seen.
+        lines: Of the content digest, by id.
     """
 
-    def __init__(self, plan: SourcePlan) -> None:
-        self.problems = list(plan.problems)
+    def __init__(self, plan: SourcePlan, *, skip_bad: bool = False) -> None:
+        self.problems: list[str] = []
+        self.skipped: dict[str, tuple[str, ...]] = {}
         self.splits = {name: SplitMeter() for name in SPLITS}
-        self.intensity = IntensityMeter(sum(sample.split == "train" for sample in plan.samples))
+        self.intensity = IntensityMeter()
         self.shapes: set[tuple[int, ...]] = set()
+        self.lines: dict[str, str] = {}
         self._plan = plan
-        self._table = LabelTable(plan.classes)
+        self._skip_bad = skip_bad
         self._channels = None if plan.channels is None else len(plan.channels)
-        self._lines: dict[str, str] = {}
         self._hashes: dict[bytes, list[SampleFiles]] = defaultdict(list)
         self._notes: Counter[str] = Counter()
+        for problem in plan.problems:
+            if skip_bad and isinstance(problem, LeftOut):
+                self.skipped |= {name: (str(problem),) for name in problem.names}
+            else:
+                self.problems.append(problem)
 
-    def add(self, sample: SampleFiles, raw: RawCase) -> None:
-        """Check and count one case; what is wrong with it goes to ``problems``."""
-        wrong = [*self._image_problems(sample, raw), *self._label_problems(sample, raw)]
-        if wrong:
+    def add(self, sample: SampleFiles, finding: Finding) -> bool:
+        """Count one case, in the order of the ids; whether it is right, else it goes to ``problems`` or ``skipped``."""
+        wrong = [*self._channel_problems(sample, finding), *finding.problems]
+        if wrong and self._skip_bad:
+            self.skipped[sample.id] = tuple(wrong)
+        elif wrong:
             self.problems += wrong
-            return
-        row = self._encoded(sample, raw, compress=False)
-        self._lines[sample.id] = digest_line(row)
-        self._hashes[row.image_sha256].append(sample)
-        self._notes.update(raw.notes)
-        self.shapes.add(row.shape[1:])
+        if wrong:
+            return False
+        self.lines[sample.id] = finding.line
+        self._hashes[finding.image_sha256].append(sample)
+        self._notes.update(finding.notes)
+        self.shapes.add(finding.shape)
         assert sample.split is not None, "placement gives every case a split"
-        self.splits[sample.split].add(self._table.indices(raw.labels), sample.group)
-        if sample.split == "train":
-            self.intensity.add(raw.image, raw.spacing)
+        self.splits[sample.split].add(dict(finding.pixels), sample.group)
+        if finding.intensity is not None:
+            self.intensity.add(finding.intensity)
+        return True
 
     def finish(self) -> None:
-        """Look at all cases together: the classes that were found."""
+        """Look at all cases together: the classes that were found, splits that lost all their cases."""
+        if self.skipped:
+            before = Counter(sample.split for sample in self._plan.samples)
+            self.problems += [
+                f"split {name!r}: all of its {before[name]} cases are bad, so that it would be empty; correct some"
+                for name, meter in self.splits.items()
+                if before[name] and not meter.rows
+            ]
         if self._plan.classes is None and not self.problems:
             self.problems += _found_problems(self._found_values())
 
-    def row(self, sample: SampleFiles, raw: RawCase) -> Row:
-        """A surveyed case, encoded.
-
-        Raises:
-            DataError: Its files changed since they were surveyed.
-        """
-        changed = DataError(
-            f"{shown(sample.image)}: it or its labels changed while they were ingested; ingest again."
-        )
-        if self._image_problems(sample, raw) or self._label_problems(sample, raw):
-            raise changed
-        row = self._encoded(sample, raw, compress=True)
-        if digest_line(row) != self._lines[sample.id]:
-            raise changed
-        return row
-
     def digest(self) -> str:
         """Content digest of all cases."""
-        return dataset_digest(self._lines.values(), [info.name for info in self.classes()])
+        return dataset_digest(self.lines.values(), [info.name for info in self.classes()])
 
     def classes(self) -> tuple[ClassInfo, ...]:
         """Classes in the order of their index."""
@@ -118,49 +112,20 @@ class Survey:
         for same in twins:
             names = " = ".join(f"{sample.id} ({sample.split})" for sample in same)
             notes.append(f"the same image is in more than one split: {names}")
+        if self.skipped:
+            notes.append(f"left out as bad: {first_five('cases or files', sorted(self.skipped))}")
         return tuple(notes)
 
-    def _encoded(self, sample: SampleFiles, raw: RawCase, *, compress: bool) -> Row:
-        assert sample.split is not None, "placement gives every case a split"
-        return encode_row(
-            sample.id,
-            sample.split,
-            image=raw.image,
-            picture=raw.picture,
-            codec=raw.codec,
-            labels=self._table.indices(raw.labels),
-            spacing=raw.spacing,
-            affine=raw.affine,
-            group=sample.group,
-            compress=compress,
-        )
-
-    def _image_problems(self, sample: SampleFiles, raw: RawCase) -> list[str]:
-        where, image = shown(sample.image), raw.image
-        if image.ndim != len(self._plan.axes) + 1:
-            return [f"{where}: {image.ndim - 1} spatial axes; this source has {len(self._plan.axes)}"]
-        assert image.dtype.name in DTYPES, image.dtype
-        if self._channels is None:
-            self._channels = image.shape[0]
-        problems = []
-        if image.shape[0] != self._channels:
-            problems.append(
-                f"{where}: {image.shape[0]} channels; the data set has {self._channels}; convert it first"
-            )
-        if image.dtype.kind == "f":
-            broken = image.size - int(np.count_nonzero(np.isfinite(image)))
-            if broken:
-                problems.append(f"{where}: {broken} values are NaN or infinite; replace them")
-        return problems
-
-    def _label_problems(self, sample: SampleFiles, raw: RawCase) -> list[str]:
-        where, labels = shown(sample.labels), raw.labels
-        problems = []
-        if labels.shape != raw.image.shape[1:]:
-            sizes = (" x ".join(map(str, shape)) for shape in (raw.image.shape[1:], labels.shape))
-            problems.append("{}: image {}, labels {}; give both the same size".format(where, *sizes))
-        problem = self._table.problem(labels, where=where)
-        return problems if problem is None else [*problems, problem]
+    def _channel_problems(self, sample: SampleFiles, finding: Finding) -> list[str]:
+        if finding.channels is None:
+            return []
+        if self._channels is None and not (self._skip_bad and finding.problems):
+            self._channels = finding.channels
+        if self._channels in (None, finding.channels):
+            return []
+        return [
+            f"{shown(sample.image)}: {finding.channels} channels; the data set has {self._channels}; convert it first"
+        ]
 
     def _found_values(self) -> set[int]:
         return {value for meter in self.splits.values() for value in meter.pixels} - {IGNORE_INDEX}

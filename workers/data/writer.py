@@ -79,8 +79,12 @@ def encode_shard(rows: Sequence[Row], digest: str) -> tuple[ShardInfo, bytes]:
 
 
 def publish_shard(store: Store, info: ShardInfo, data: bytes) -> None:
-    """Store a shard unless it is there already."""
-    if not store.put(info.key, data, if_absent=True) and not _has_shard(store, info):
+    """Store a shard unless it is there already; nothing is sent then."""
+    if (
+        not _has_shard(store, info)
+        and not store.put(info.key, data, if_absent=True)
+        and not _has_shard(store, info)
+    ):
         store.put(info.key, data)
 
 

@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 
 from search_spaces.register import entry
 from workers.errors import DataError
-from workers.source import VOLUME_AXES, RawCase, SampleFiles, Source, SourceClass, SourcePlan, first_five
+from workers.source import (
+    VOLUME_AXES,
+    LeftOut,
+    RawCase,
+    SampleFiles,
+    Source,
+    SourceClass,
+    SourcePlan,
+    first_five,
+)
 from workers.source_files import load_json
 from workers.source_pairs import duplicate_ids, read_volume_pair
 from workers.volume_file import stem
@@ -55,20 +64,23 @@ def _samples(folder: Path, description: dict[str, Any], path: Path) -> tuple[lis
     listed = description.get("training")
     if not isinstance(listed, list):
         raise DataError(f'{path}: expected "training", a list of objects with image and label.')
-    samples, missing, outside = [], [], []
+    samples: list[SampleFiles] = []
+    missing: list[str] = []
+    outside: list[str] = []
     for pair in listed:
         if not isinstance(pair, dict) or not {"image", "label"} <= pair.keys():
             raise DataError(f"{path}: training: expected objects with image and label, got {pair!r}.")
         image, labels = (folder / str(pair[name]) for name in ("image", "label"))
-        for file in (image, labels):
-            if not file.resolve().is_relative_to(folder.resolve()):
-                outside.append(str(file))
-            elif not file.is_file():
-                missing.append(file.relative_to(folder).as_posix())
-        samples.append(SampleFiles(stem(image), image, labels, stem(image)))
-    problems = []
+        strays = [file for file in (image, labels) if not file.resolve().is_relative_to(folder.resolve())]
+        absent = [file for file in (image, labels) if file not in strays and not file.is_file()]
+        outside += map(str, strays)
+        missing += [file.relative_to(folder).as_posix() for file in absent]
+        if not strays and not absent:
+            samples.append(SampleFiles(stem(image), image, labels, stem(image)))
+    problems: list[str] = []
     if missing:
-        problems.append(f"{DESCRIPTION}: {first_five('listed files are missing', missing)}")
+        sentence = f"{DESCRIPTION}: {first_five('listed files are missing', missing)}"
+        problems.append(LeftOut(sentence, missing))
     if outside:
         problems.append(f"{DESCRIPTION}: {first_five('listed files lie outside the folder', outside)}")
     return sorted(samples, key=lambda sample: sample.id), problems

@@ -21,6 +21,7 @@ from workers.image_file import decode_image, decode_mask, has_alpha, is_image
 from workers.source import (
     IMAGE_AXES,
     Array,
+    LeftOut,
     RawCase,
     SampleFiles,
     Source,
@@ -57,7 +58,9 @@ class ObjectMasks(Source):
             else:
                 bare.append(case.name)
         classes = load_classes(folder) or _CLASSES
-        problems = [first_five("cases have a picture but no mask", bare)] if bare else []
+        problems: list[str] = []
+        if bare:
+            problems.append(LeftOut(first_five("cases have a picture but no mask", bare), bare))
         if sorted(item.value for item in classes) != [0, 1]:
             problems.append("classes.json: expected a background with value 0 and an object with value 1")
         return SourcePlan(

@@ -20,11 +20,16 @@ from workers.errors import DataError
 
 # Writes how far it came to standard output, so that the test can kill it at a chosen point.
 INGEST = """
-import sys
-from workers.data.ingest import ingest
-ingest(sys.argv[1], sys.argv[2], on_progress=lambda *now: print(*now, flush=True), shard_bytes=1)
+import os, signal, sys
+from workers.data import ingest, spread, writer
+spread.PAYS_S = 0.0  # so that processes start after the first shard
+if "before_ref" in sys.argv:
+    writer.point_latest = lambda *now: os.kill(os.getpid(), signal.SIGKILL)
+jobs = int(sys.argv[3])
+ingest.ingest(sys.argv[1], sys.argv[2], on_progress=lambda *now: print(*now, flush=True), shard_bytes=1, jobs=jobs)
 print("published", flush=True)
 """
+KILLS = 20
 
 
 @pytest.fixture
@@ -45,9 +50,22 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def start(source: Path, dest: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", INGEST, str(source), str(dest)]
+def start(source: Path, dest: Path, *more: str, jobs: int = 1) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", INGEST, str(source), str(dest), str(jobs), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def stored(dest: Path) -> dict[str, tuple[int, int]]:
+    """Shards that are whole, with what changes when one is written again."""
+    return {
+        path.name: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in (dest / "objects").glob("*.arrow")
+        if not path.name.startswith(".")
+    }
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 @pytest.mark.parametrize("point", ["check 3 24", "check 24 24", "write 1 24", "write 9 24", "write 23 24"])
@@ -69,29 +87,69 @@ def test_a_killed_ingest_leaves_no_data_set_and_a_rerun_finishes(
     assert verify_dataset(str(dest)).is_whole
 
 
-def test_a_kill_at_any_time_leaves_all_or_nothing(source: Path, tmp_path: Path) -> None:
-    """Ten kills spread over the life of an ingest, the publishing included."""
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_kill_at_any_time_leaves_all_or_nothing(
+    source: Path, tmp_path: Path, jobs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kills at random times of the life of an ingest, the publishing included; no shard is written twice."""
     begin = time.monotonic()
-    start(source, tmp_path / "timed").communicate()
+    start(source, tmp_path / "timed", jobs=jobs).communicate()
     whole_s = time.monotonic() - begin
     digest = open_dataset(str(tmp_path / "timed")).digest
-    for number in range(10):
+    kept = 0
+    for number, when in enumerate(np.random.default_rng(jobs).uniform(0.4, 1.0, KILLS // 2)):
         dest = tmp_path / f"set{number}"
-        with start(source, dest) as child:
-            time.sleep(whole_s * (0.5 + 0.5 * number / 9))
+        with start(source, dest, jobs=jobs) as child:
+            time.sleep(whole_s * when)
             child.send_signal(signal.SIGKILL)
         try:
             assert open_dataset(str(dest)).digest == digest
             assert verify_dataset(str(dest)).is_whole
         except DataError as error:
             assert "no data set" in str(error) or "not an ingested data set" in str(error)
+        before = stored(dest)
         assert ingest(source, str(dest), shard_bytes=1).digest == digest
+        assert before.items() <= stored(dest).items()
         assert verify_dataset(str(dest)).is_whole
+        kept += len(before)
+    with capsys.disabled():
+        print(f"\n{KILLS // 2} kills with {jobs} jobs: {kept} finished shards found again, 0 written twice")
 
 
-def test_two_ingests_at_once_agree(source: Path, tmp_path: Path) -> None:
+def test_processes_of_a_killed_ingest_end(source: Path, tmp_path: Path) -> None:
+    with start(source, tmp_path / "set", jobs=2) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.strip() == "check 3 24":
+                break
+        workers = children(child.pid)
+        child.send_signal(signal.SIGKILL)
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.05)
+
+
+def test_a_kill_between_manifest_and_reference_leaves_the_old_content(source: Path, tmp_path: Path) -> None:
     dest = tmp_path / "set"
-    one, two = start(source, dest), start(source, dest)
+    old = ingest(source, str(dest), shard_bytes=1)
+    Image.fromarray(np.ones((32, 32), np.uint8)).save(source / "masks/00.png")
+    with start(source, dest, "before_ref") as child:
+        child.communicate()
+    assert child.returncode == -signal.SIGKILL and len(list((dest / "manifests").iterdir())) == 2
+    assert open_dataset(str(dest)).digest == old.digest
+    assert verify_dataset(str(dest)).is_whole
+    before = stored(dest)
+    new = ingest(source, str(dest), shard_bytes=1)
+    assert new.digest != old.digest and open_dataset(str(dest)).digest == new.digest
+    assert stored(dest) == before
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_two_ingests_at_once_agree(source: Path, tmp_path: Path, jobs: int) -> None:
+    dest = tmp_path / "set"
+    one, two = start(source, dest, jobs=jobs), start(source, dest, jobs=jobs)
     one.communicate()
     two.communicate()
     assert (one.returncode, two.returncode) == (0, 0)

@@ -16,7 +16,7 @@ from workers.data.dataset import open_dataset
 from workers.data.ingest import ingest
 from workers.data.verify import verify_dataset
 from workers.errors import DataError, MissingKeyError, StoreError
-from workers.store import open_store
+from workers.store import S3Store, open_store
 
 
 @pytest.fixture
@@ -160,3 +160,30 @@ def test_verify_reads_a_bucket(location: str, tmp_path: Path, monkeypatch: pytes
             Image.fromarray(values).save(tmp_path / "source" / kind / f"{number}.png")
     ingest(tmp_path / "source", location)
     assert verify_dataset(location).is_whole
+
+
+def test_an_ingest_that_was_cut_off_sends_no_finished_shard_again(
+    location: str, red_pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    put = S3Store.put
+
+    def counted(self: S3Store, key: str, data: bytes, *, if_absent: bool = False) -> bool:
+        sent.append(key)
+        return put(self, key, data, if_absent=if_absent)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "write" and done == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(S3Store, "put", counted)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(red_pictures, location, on_progress=stop, shard_bytes=1, jobs=1)
+    first = set(sent)
+    assert len(first) == len(sent) == 5
+    manifest = ingest(red_pictures, location, shard_bytes=1, jobs=1)
+    assert sorted(key for key in sent if key.startswith("objects/")) == sorted(
+        shard.key for shard in manifest.shards
+    )
+    sent.clear()
+    assert ingest(red_pictures, location, shard_bytes=1, jobs=1) == manifest and sent == []

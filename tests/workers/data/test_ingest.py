@@ -9,6 +9,7 @@ from PIL import Image
 
 from workers.data.dataset import open_dataset
 from workers.data.ingest import ingest
+from workers.data.verify import verify_dataset
 from workers.errors import DataError
 
 
@@ -275,7 +276,30 @@ def test_a_folder_with_other_files_is_no_destination(images: Path, tmp_path: Pat
         ingest(images, str(tmp_path / "file"))
 
 
-def test_files_that_change_while_they_are_read_publish_nothing(images: Path, tmp_path: Path) -> None:
+def test_files_that_change_after_they_were_checked_change_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGSEARCH_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(images, tmp_path / "before")
+
+    def disturb(stage: str, done: int, total: int) -> None:
+        if stage == "check" and done == total:
+            for path in (images / "masks").iterdir():
+                save_mask(path, np.ones((8, 10), dtype=np.uint8))
+
+    digest = ingest(images, str(tmp_path / "set"), on_progress=disturb).digest
+    assert digest == ingest(tmp_path / "before", str(tmp_path / "undisturbed")).digest
+    assert verify_dataset(str(tmp_path / "set")).is_whole
+    assert list((tmp_path / "cache/ingest").iterdir()) == [], "the rows that were kept are removed"
+
+
+def test_files_that_change_while_they_are_read_twice_publish_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file, so that no rows can be kept")
+    monkeypatch.setenv("SEGSEARCH_CACHE", str(tmp_path / "cache"))
+    ingest(images, str(tmp_path / "undisturbed"))
+
     def disturb(stage: str, done: int, total: int) -> None:
         if stage == "check" and done == total:
             for path in (images / "masks").iterdir():

@@ -1,0 +1,108 @@
+"""Work spread over processes gives the same bytes, and tells what went wrong there."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from spreading import die, refuse
+
+from workers.data import spread
+from workers.data.ingest import ingest
+from workers.data.scratch import load_rows, save_rows, scratch_folder
+from workers.errors import DataError
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes start after the first task, whether it pays or not."""
+    monkeypatch.setattr(spread, "PAYS_S", 0.0)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("shape", ["images", "volumes"])
+def test_any_number_of_processes_writes_the_same_bytes(
+    shape: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source: Path = request.getfixturevalue(shape)
+    alone = ingest(source, str(tmp_path / "1"), jobs=1, shard_bytes=1)
+    seen: list[tuple[str, int, int]] = []
+    spread_out = ingest(
+        source, str(tmp_path / "3"), jobs=3, shard_bytes=1, on_progress=lambda *now: seen.append(now)
+    )
+    assert spread_out == alone and len(alone.shards) == 12
+    assert contents(tmp_path / "1") == contents(tmp_path / "3")
+    assert seen == [(stage, done, 12) for stage in ("check", "write") for done in range(1, 13)]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_problems_come_from_other_processes_in_the_order_of_the_ids(images: Path, tmp_path: Path) -> None:
+    for number in (3, 7, 1):
+        (images / f"images/shot{number}.png").write_bytes(b"no picture")
+    told = []
+    for jobs in (1, 3):
+        with pytest.raises(DataError, match="nothing was written") as caught:
+            ingest(images, str(tmp_path / "set"), jobs=jobs, shard_bytes=1)
+        told.append(caught.value.problems)
+    assert told[0] == told[1] and [problem[:16] for problem in told[0]] == [
+        f"images/shot{number}.png" for number in (1, 3, 7)
+    ]
+
+
+def where(task: int) -> int:
+    time.sleep(0.02)
+    return os.getpid()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_process_that_dies_is_told_of() -> None:
+    with (
+        spread.LocalSpread(2) as two,
+        pytest.raises(DataError, match=r"a process of the ingest died.*give fewer --jobs"),
+    ):
+        list(two.each(die, range(9)))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_error_crosses_with_its_problems() -> None:
+    with spread.LocalSpread(2) as two, pytest.raises(DataError) as caught:
+        list(two.each(refuse, range(9)))
+    assert caught.value.problems == ("is", "odd") and str(caught.value).startswith("five")
+
+
+def test_processes_start_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    with spread.LocalSpread(4) as few:
+        assert {pid for _, pid in few.each(where, range(5))} == {os.getpid()}, "0.1 s of work"
+    with spread.LocalSpread(1) as one:
+        monkeypatch.setattr(spread, "PAYS_S", 0.0)
+        assert {pid for _, pid in one.each(where, range(5))} == {os.getpid()}, "one process"
+
+
+def test_jobs_below_one_are_refused(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="jobs: 0 processes; allowed are 1 and more"):
+        ingest(images, str(tmp_path / "set"), jobs=0)
+
+
+def test_a_folder_of_a_run_that_was_killed_is_removed(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path) as mine:
+        abandoned = mine.parent / "run-gone"
+        abandoned.mkdir()
+        (abandoned / "lock").touch()
+        (abandoned / "0.arrow").write_bytes(b"x" * 100)
+        with scratch_folder(tmp_path) as other:
+            assert mine.is_dir() and other.is_dir() and not abandoned.exists()
+        assert not other.exists()
+    assert not mine.exists()
+
+
+def test_kept_rows_that_were_altered_are_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "rows.arrow"
+    crc = save_rows(str(path), [])
+    assert crc is not None and load_rows(str(path), crc) == []
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert load_rows(str(path), crc) is None
+    assert save_rows(str(tmp_path / "missing/rows.arrow"), []) is None
