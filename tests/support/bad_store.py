@@ -8,6 +8,7 @@ import hashlib
 import random
 import re
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,7 @@ class Faults:
         busy_share: Share of the other requests answered so, at random.
         lost_answers: PUTs that are done, but whose answer is a reset.
         damage: PUTs whose body is altered on the way.
+        delay_s: Seconds before each body.
         no_ranges: Whether ``Range`` is ignored.
         valid_keys: Key ids that have not expired; None: all.
     """
@@ -50,6 +52,7 @@ class Faults:
     busy_share: float = 0.0
     lost_answers: int = 0
     damage: int = 0
+    delay_s: float = 0.0
     no_ranges: bool = False
     valid_keys: frozenset[str] | None = None
     _random: random.Random = field(default_factory=lambda: random.Random(0))
@@ -77,8 +80,7 @@ class BadStore:
         self.faults = Faults()
         self.lock = threading.RLock()
         handler = type("Handler", (_Handler,), {"store": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -102,6 +104,13 @@ class BadStore:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no error of the server."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -218,6 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
+            time.sleep(self.store.faults.delay_s if self.command == "GET" else 0)
             self.wfile.write(data[: len(data) // 2] if cut else data)
 
     def _drop(self, *, reset: bool) -> None:

@@ -61,7 +61,7 @@ class OpenShards:
             self._close_until("copy", self._cache.lease_bytes - info.num_bytes)
             shard = self._opened(info)
             if shard.source.kind == "memory":
-                self._close_until("memory", MEMORY_BYTES - info.num_bytes)
+                self._close_until("memory", min(MEMORY_BYTES, self._cache.lease_bytes) - info.num_bytes)
             for old in list(self._open)[: len(self._open) + 1 - MAX_OPEN]:
                 self._open.pop(old, None)
         self._open[info.sha256] = shard

@@ -270,7 +270,8 @@ class ShardCache:
         try:
             self._download(store, info, write)
             os.fsync(handle)
-            aside.replace(path)
+            with self._alone(self._folder / "room.lock", keep=True):  # or it is counted under neither name
+                aside.replace(path)
             fcntl.flock(handle, fcntl.LOCK_SH)
             return replace(_mapped(handle, str(path), "copy"), is_verified=True)
         finally:
