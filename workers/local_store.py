@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,12 @@ class LocalStore:
         if not path.is_file():
             raise MissingKeyError(f"{self.location}/{key}: nothing there.")
         return path.stat().st_size
+
+    def age_s(self, key: str) -> float:
+        path = self._path(key)
+        if not path.is_file():
+            raise MissingKeyError(f"{self.location}/{key}: nothing there.")
+        return time.time() - path.stat().st_mtime
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
         # Only the folder that the prefix names can hold matches; it may be far smaller than the root.

@@ -14,6 +14,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Protocol
 
@@ -96,6 +97,13 @@ class Store(Protocol):
 
     def size(self, key: str) -> int:
         """Bytes of a value, without reading it.
+
+        Raises:
+            MissingKeyError: Nothing there.
+        """
+
+    def age_s(self, key: str) -> float:
+        """Seconds since a key was written, by the clock of the server.
 
         Raises:
             MissingKeyError: Nothing there.
@@ -219,6 +227,11 @@ class S3Store:
 
     def size(self, key: str) -> int:
         return int(self._call("head_object", key)["ContentLength"])
+
+    def age_s(self, key: str) -> float:
+        answer = self._call("head_object", key)
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return float((now - answer["LastModified"]).total_seconds())
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
         top = f"{self._prefix}/" if self._prefix else ""

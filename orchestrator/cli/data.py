@@ -1,23 +1,17 @@
 """``segsearch data``: make, look at and check data sets."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from orchestrator.cli import upkeep
+from orchestrator.cli.bars import progress_bars
 from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.preview import load_preview, show_preview
 from workers.errors import DataError
-
-LINE_EVERY_S = 10.0
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
@@ -62,7 +56,7 @@ def ingest(
     Example: segsearch data ingest examples/data/hippocampus data/hippocampus
     """
     if dry_run:
-        with _progress("check") as on_progress:
+        with progress_bars("check") as on_progress:
             found = load_preview(source, kind, on_progress)
         show_preview(source, found, picture=picture, as_json=as_json)
         return
@@ -77,7 +71,7 @@ def ingest(
     if profile not in ("encoded", "decoded"):
         raise DataError(f"--profile {profile}: no such profile; allowed are encoded and decoded.")
     stored: Literal["encoded", "decoded"] = "decoded" if profile == "decoded" else "encoded"
-    with _progress("check", "write") as on_progress:
+    with progress_bars("check", "write") as on_progress:
         manifest = ingest_folder(
             source,
             dest,
@@ -98,31 +92,6 @@ def ingest(
         print(f"  note: {note}")
     for case, problems in skipped.items():
         print(f"  left out: {case}: {'; '.join(problems)}")
-
-
-@contextmanager
-def _progress(*stages: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error for each stage, with the time that is left; a line now and then where it is no terminal."""
-    if not sys.stderr.isatty():
-        yield _lines()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks = {stage: bar.add_task(stage, total=None) for stage in stages}
-        yield lambda stage, done, total: bar.update(tasks[stage], completed=done, total=total)
-
-
-def _lines() -> Callable[[str, int, int], None]:
-    """Print how far it is every ten seconds."""
-    said = time.monotonic()
-
-    def on_progress(stage: str, done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= LINE_EVERY_S:
-            said = time.monotonic()
-            print(f"{stage}: {done} of {total}", file=sys.stderr, flush=True)
-
-    return on_progress
 
 
 @app.command()
@@ -154,20 +123,31 @@ def info(location: Location, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(location: Location, as_json: AsJson = False) -> None:
+def verify(
+    location: Location,
+    sample: Annotated[float, typer.Option(help="Share of the shards to read.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Which shards, with --sample.")] = 0,
+    as_json: AsJson = False,
+) -> None:
     """Read everything and compare it with the manifest; exit 2 where anything differs.
 
     Example: segsearch data verify data/hippocampus
     """
     from workers.data.verify import verify_dataset
 
-    report = verify_dataset(location)
+    report = verify_dataset(location, share=sample, seed=seed)
     if not report.is_whole:
         raise DataError(f"{location}: {len(report.problems)} problems", report.problems)
     if as_json:
         print_json(asdict(report))
     else:
-        print(f"{location}: {report.cases} cases in {report.shards} shards, all as the manifest says.")
+        part = (
+            "" if report.share == 1 else f" ({report.share:.0%} of the shards; the digest was not recomputed)"
+        )
+        print(f"{location}: {report.cases} cases in {report.shards} shards, all as the manifest says{part}.")
+
+
+upkeep.add_to(app)
 
 
 def text(value: Any) -> str:

@@ -63,7 +63,7 @@ def ingest(
     folder = Path(source_folder).expanduser()
     reader = open_folder(folder, source)
     store = open_store(dest)
-    _refuse_foreign(store, dest)
+    refuse_foreign(store, dest)
     if jobs is not None and jobs < 1:
         raise DataError(f"jobs: {jobs} processes; allowed are 1 and more.")
     progress = on_progress or (lambda stage, done, total: None)
@@ -226,7 +226,12 @@ def _own_version() -> str:
         return "not installed"
 
 
-def _refuse_foreign(store: Store, dest: str) -> None:
+def refuse_foreign(store: Store, dest: str) -> None:
+    """Refuse a local destination that holds something else than data sets.
+
+    Raises:
+        DataError: It does, or is a file.
+    """
     root = store.local_path("refs")
     if root is None or not root.parent.exists():
         return

@@ -81,9 +81,9 @@ def encode_shard(rows: Sequence[Row], digest: str) -> tuple[ShardInfo, bytes]:
 def publish_shard(store: Store, info: ShardInfo, data: bytes) -> None:
     """Store a shard unless it is there already; nothing is sent then."""
     if (
-        not _has_shard(store, info)
+        not has_shard(store, info)
         and not store.put(info.key, data, if_absent=True)
-        and not _has_shard(store, info)
+        and not has_shard(store, info)
     ):
         store.put(info.key, data)
 
@@ -114,7 +114,7 @@ def published(store: Store, digest: str) -> Manifest | None:
         manifest = from_bytes(store.get(key), where=f"{store.location}/{key}")
     except (MissingKeyError, DataError):
         return None
-    return manifest if all(_has_shard(store, shard) for shard in manifest.shards) else None
+    return manifest if all(has_shard(store, shard) for shard in manifest.shards) else None
 
 
 def point_latest(store: Store, manifest: Manifest) -> None:
@@ -131,7 +131,8 @@ def point_latest(store: Store, manifest: Manifest) -> None:
     raise DataError(f"{store.location}/{LATEST}: others keep changing it; ingest one content at a time.")
 
 
-def _has_shard(store: Store, info: ShardInfo) -> bool:
+def has_shard(store: Store, info: ShardInfo) -> bool:
+    """Whether a shard is stored with the right bytes, which are read for it."""
     try:
         return hashlib.sha256(store.get(info.key)).hexdigest() == info.sha256
     except MissingKeyError:

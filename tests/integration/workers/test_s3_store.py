@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from workers.data.dataset import open_dataset
+from workers.data.garbage import find_garbage, remove_garbage
 from workers.data.ingest import ingest
+from workers.data.transfer import copy_dataset
 from workers.data.verify import verify_dataset
 from workers.errors import DataError, MissingKeyError, StoreError
 from workers.store import S3Store, open_store
@@ -187,3 +189,22 @@ def test_an_ingest_that_was_cut_off_sends_no_finished_shard_again(
     )
     sent.clear()
     assert ingest(red_pictures, location, shard_bytes=1, jobs=1) == manifest and sent == []
+
+
+def test_copies_and_garbage_of_a_bucket(location: str, red_pictures: Path, tmp_path: Path) -> None:
+    manifest = ingest(red_pictures, str(tmp_path / "set"), shard_bytes=1)
+    first = copy_dataset(str(tmp_path / "set"), location)
+    assert (first.sent, first.found) == (12, 0) and verify_dataset(location).is_whole
+    store = open_store(location)
+    store.delete(manifest.shards[3].key)
+    assert copy_dataset(str(tmp_path / "set"), location).sent == 1
+    back = copy_dataset(location, str(tmp_path / "back"))
+    assert back.manifest == manifest and verify_dataset(str(tmp_path / "back")).is_whole
+
+    store.put("objects/left.arrow", b"x" * 100)
+    assert 0 <= store.age_s("objects/left.arrow") < 60
+    assert find_garbage(location, older_than_s=60).young == 1
+    found = find_garbage(location, older_than_s=0)
+    assert (found.keys, found.num_bytes) == (("objects/left.arrow",), 100)
+    remove_garbage(location, found)
+    assert not store.exists("objects/left.arrow") and verify_dataset(location).is_whole
