@@ -274,7 +274,8 @@ def _array(data: bytes | memoryview, codec: str, dtype: str, shape: tuple[int, .
     num_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     try:
         raw = data if codec == "raw" else pa.decompress(data, num_bytes, codec="zstd")
-        return np.frombuffer(raw, dtype=kind).reshape(shape).astype(np.dtype(dtype), copy=True)
+        array = np.frombuffer(raw, dtype=kind).reshape(shape)  # a decompressed block is fresh memory already
+        return array.astype(np.dtype(dtype), copy=not array.flags.writeable)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise DataError(
             f"{where}: its {codec} block is damaged ({error}); ingest the data set again."
