@@ -206,9 +206,9 @@ class Job:
     fix: dict[str, Any] = field(default_factory=dict)
     plugins: list[str] = field(default_factory=list)
     objectives: Objectives = field(default_factory=lambda: {"maximize": ["dice"]})
-    constraints: dict[Literal["parameters", "macs", "memory_bytes"], Annotated[float, Gt(0)]] = field(
-        default_factory=dict
-    )
+    constraints: dict[
+        Literal["parameters", "macs", "memory_bytes", "latency_ms"], Annotated[float, Gt(0)]
+    ] = field(default_factory=dict)
     search: SearchSettings = field(default_factory=SearchSettings)
     budget: Budget = field(default_factory=Budget)
     resources: Resources = field(default_factory=Resources)

@@ -31,6 +31,7 @@ from workers.contract import DataView
 from workers.data.dataset import Dataset, open_dataset
 from workers.errors import WorkerError
 from workers.evaluate import class_names
+from workers.latency import LATENCY
 from workers.measure import measure_names, measured_metrics
 from workers.metrics import metric_names
 
@@ -39,6 +40,7 @@ T = TypeVar("T")
 AUTO = "tpe"  # what ``auto`` stands for after the presets
 AUTO_SEVERAL = "pareto_evolution"  # with several objectives, see docs/benchmarks.md
 FIRST_METRICS = ("dice", "miou", "accuracy", "iou")  # what results of every version hold
+LEARNED_LIMITS = (LATENCY,)  # known once an epoch was trained
 PROTOCOL = 1  # raised when the evaluator, splits or training code change what a result means
 
 
@@ -75,7 +77,9 @@ class Plan:
     @property
     def latency(self) -> bool:
         """Whether legs measure how long a window takes."""
-        return any(objective.name == "latency_ms" for objective in self.settings.objectives)
+        return LATENCY in self.settings.limits or any(
+            objective.name == LATENCY for objective in self.settings.objectives
+        )
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -146,6 +150,7 @@ class _Planner:
     ) -> EngineSettings:
         job = self.job
         scheduler = job.search.scheduler
+        limits = {str(name): float(limit) for name, limit in job.constraints.items()}
         return EngineSettings(
             space=space,
             objectives=objectives_of(job.objectives),
@@ -158,7 +163,8 @@ class _Planner:
             slots=slots.count,
             wall_s=job.budget.wall_s,
             worker_hours=job.budget.worker_hours,
-            constraints={str(name): float(limit) for name, limit in job.constraints.items()},
+            constraints={name: limit for name, limit in limits.items() if name not in LEARNED_LIMITS},
+            limits={name: limit for name, limit in limits.items() if name in LEARNED_LIMITS},
             presets=tuple(preset_candidates(space)) if job.search.presets else (),
             repeats=job.search.repeats,
             reuse=job.search.reuse,

@@ -32,7 +32,7 @@ class Target:
 
     Attributes:
         space: What may be chosen, narrowed by the job.
-        constraints: Upper limits on the gate's numbers.
+        constraints: Upper limits on the gate's numbers and on what epochs tell.
         data: Digest of the data set.
         protocol: As ``opened`` holds it.
         reuse: Whether trainings may be taken over.
@@ -49,7 +49,8 @@ class Target:
         """The search of a plan."""
         protocol = json.loads(json.dumps(plan.protocol))  # as it comes back from a journal
         settings = plan.settings
-        return cls(settings.space, settings.constraints, plan.dataset.digest, protocol, settings.reuse)
+        limits = {**settings.constraints, **settings.limits}
+        return cls(settings.space, limits, plan.dataset.digest, protocol, settings.reuse)
 
 
 def gather(journal: Journal, sources: Iterable[str], target: Target) -> tuple[Draft, ...]:
@@ -133,8 +134,9 @@ def _fit(found: Evidence, target: Target) -> Draft | str:
     member = _member(trial.candidate, target.space)
     if member is None:
         return "outside"
+    numbers = {**trial.profile, **(found.epochs[-1]["metrics"] if found.epochs else {})}
     limits = target.constraints.items()
-    if found.relation == "identical" and any(trial.profile.get(name, 0.0) > most for name, most in limits):
+    if found.relation == "identical" and any(numbers.get(name, 0.0) > most for name, most in limits):
         return "beyond"
     candidate, trace = member
     may_stand = target.reuse and found.relation == "identical" and trial.verdict == "completed"

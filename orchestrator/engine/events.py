@@ -76,6 +76,7 @@ class Event:
 Lift = Callable[[JSON], JSON]
 _lifts: dict[tuple[str, int], Lift] = {
     ("leg_started", 1): lambda body: {**body, "micro_batches": 1, "share": None},
+    ("halted", 1): lambda body: {**body, "violation": 0.0},
 }
 """Body of version v to body of version v + 1, by (kind, v)."""
 
@@ -279,9 +280,14 @@ def promoted(trial: int, *, from_epoch: int, to_epoch: int, judged: bool, value:
     return Draft("promoted", {**body, "judged": judged, "value": value})
 
 
-def halted(trial: int, *, epoch: int, reason: str) -> Draft:
-    """A running trial must end after this epoch, as its scheduler expects no more of it."""
-    return Draft("halted", {"trial": trial, "epoch": epoch, "reason": reason})
+def halted(trial: int, *, epoch: int, reason: str, violation: float = 0.0) -> Draft:
+    """A running trial must end after this epoch, as its scheduler expects no more of it, or as it is beyond a limit.
+
+    Args:
+        violation: Relative excess over the limit; the event then stands before the epoch's, whose scores do not count.
+    """
+    body = {"trial": trial, "epoch": epoch, "reason": reason, "violation": violation}
+    return Draft("halted", body, version=2)
 
 
 def reused(trial: int, *, search: str, source: int, epochs: Sequence[JSON], checkpoint: str | None) -> Draft:

@@ -69,6 +69,8 @@ class Memory:
             (epoch, {t.seed: t.scores[epoch] for t in group if epoch in t.scores}) for epoch in self._rungs
         )
         scores = tuple((epoch, mean_vector(list(seeds.values()))) for epoch, seeds in by_epoch if seeds)
+        if trial.violation:
+            return Observation(trial.trace, "rejected", violation=trial.violation)
         match trial.status:
             case "diverged" | "out_of_memory":
                 return Observation(trial.trace, "failed", violation=1.0)

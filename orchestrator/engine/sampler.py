@@ -23,7 +23,7 @@ class Observation:
     Attributes:
         trace: The candidate as choices of the space.
         state: ``scored`` has values; ``running`` has none yet; ``failed`` diverged, ran out of memory or crashed;
-            ``rejected`` was turned down before training.
+            ``rejected`` was turned down before training, or after an epoch that told of an excess.
         scores: At every rung that the trial reached: its epoch, and the value of each objective, the learning one
             first, negated where it is minimised: more is better.
         violation: Relative excess over a limit of the job; > 0 for ``failed`` and ``rejected``, 0 otherwise.

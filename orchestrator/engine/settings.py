@@ -78,6 +78,7 @@ class EngineSettings:
         wall_s: Seconds with a driver after which the search ends; None is no limit.
         worker_hours: Slot hours of the search after which it ends; None is no limit.
         constraints: Upper limits on the gate's numbers, by name.
+        limits: Upper limits on what only epochs tell, by name: ``latency_ms``.
         presets: First candidates, by name; all lie in the space.
         gate: Measures a candidate before any worker is used.
         loss_gate: Finds losses that cannot train a network, before any worker is used.
@@ -100,6 +101,7 @@ class EngineSettings:
     wall_s: float | None = None
     worker_hours: float | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
     presets: "tuple[tuple[str, Candidate], ...]" = ()
     gate: Gate = no_gate
     loss_gate: LossGate = no_loss_gate

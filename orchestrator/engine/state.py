@@ -135,6 +135,7 @@ class State:
             case "halted":
                 trial = self.trial(event)
                 trial.halted, trial.allowed = event.body["reason"], event.body["epoch"]
+                trial.violation = event.body["violation"]
             case "reused":
                 self._reuse(event)
             case "trial_ended":
@@ -289,7 +290,7 @@ class State:
         )
         trial.epoch = body["epoch"]
         trial.trained_s += trial.share * body["train_seconds"]
-        if score is not None:
+        if score is not None and not trial.violation:
             trial.scores[trial.epoch] = score
             trial.values[trial.epoch] = self.objectives[0].score(score[0])
 

@@ -59,6 +59,7 @@ class Trial:
         failures: Failed legs since the last reported epoch.
         memory_failures: Legs that ran out of memory.
         halted: Why it may not train on after its epoch; empty where it may.
+        violation: Relative excess over a limit that its epochs told of; its scores do not count then.
         trained_s: Worker-seconds of its training steps.
         cost: Worker-seconds so far, without the running leg's current epoch.
     """
@@ -83,6 +84,7 @@ class Trial:
     failures: int = 0
     memory_failures: int = 0
     halted: str = ""
+    violation: float = 0.0
     trained_s: float = 0.0
     verdict: Verdict | None = None
     message: str = ""

@@ -110,3 +110,13 @@ def test_memory_is_estimated_where_it_is_limited(dataset: Path) -> None:
     proposal = propose(limited.settings, State(limited.settings.objectives), History((), (1,)))
     assert proposal.rejected[0].body["limit"] == "memory_bytes"
     assert proposal.rejected[0].body["value"] > 1e6
+
+
+def test_a_limit_that_only_epochs_tell_is_not_asked_of_the_gate(dataset: Path) -> None:
+    path = dataset.parent / "timed.yaml"
+    path.write_text(
+        JOB.format(dataset=dataset, screening="null") + "constraints: {parameters: 1.0e6, latency_ms: 20}\n"
+    )
+    plan = make_plan(*load_job_document(path))
+    assert plan.settings.limits == {"latency_ms": 20.0} and plan.settings.constraints == {"parameters": 1e6}
+    assert plan.latency and not plan_of(dataset, "null").latency
