@@ -30,6 +30,7 @@ class SampleFiles:
         image, labels: Files.
         group: Patient, video or stack; cases of one group stay in one split.
         split: Where the source puts it; None leaves it to ``workers.splits``.
+        coloured: The mask holds a declared colour for each class.
     """
 
     id: str
@@ -37,15 +38,24 @@ class SampleFiles:
     labels: Path
     group: str
     split: str | None = None
+    coloured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SourceClass:
-    """A class as the source declares it: its name, the value that files hold, its colour if it has one."""
+    """A class as the source declares it.
+
+    Attributes:
+        name: Public name.
+        value: What label files hold, a number up to 255 or a packed colour (``workers.colour_mask``).
+        rgb: Colour in pictures, if the source says one.
+        ignored: No class: its pixels never count.
+    """
 
     name: str
     value: int
     rgb: tuple[int, int, int] | None = None
+    ignored: bool = False
 
 
 class LeftOut(str):

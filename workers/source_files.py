@@ -1,8 +1,9 @@
 """Small files that may lie beside any source: ``splits.json``, ``groups.json``, ``classes.json`` or ``classes.txt``.
 
 ``splits.json``: ``{"train": ["id", …], "validation": […], "test": […]}``. ``groups.json``: ``{"id": "patient", …}``.
-``classes.json``: names, or objects with ``name`` and, as needed, ``value`` (what the mask files hold, if not the position) and
-``rgb``. ``classes.txt``: a name a line.
+``classes.json``: names, or objects with ``name`` and, as needed, ``value`` (what the mask files hold, if not the position: a
+number, or a colour ``[red, green, blue]``), ``rgb``, and ``"ignore": true`` for a value whose pixels never count.
+``classes.txt``: a name a line.
 """
 
 import json
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workers.colour_mask import is_packed, packed
 from workers.data.manifest import SPLITS
 from workers.errors import DataError
 from workers.source import LeftOut, SampleFiles, SourceClass, first_five
@@ -94,7 +96,10 @@ def load_classes(folder: Path) -> tuple[SourceClass, ...] | None:
             raise DataError(
                 f"{path}: expected a list of class names, or of objects with name, value and rgb."
             )
-        return tuple(_class(path, position, given) for position, given in enumerate(listed))
+        classes = tuple(_class(path, position, given) for position, given in enumerate(listed))
+        if len({is_packed(item.value) for item in classes}) > 1:
+            raise DataError(f"{path}: colours and numbers as values; give every class a colour, or none.")
+        return classes
     text = folder / CLASSES_TEXT
     if text.exists():
         lines = [line.strip() for line in text.read_text(encoding="utf-8").splitlines()]
@@ -108,15 +113,26 @@ def _class(path: Path, position: int, given: Any) -> SourceClass:
         return SourceClass(given, position)
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         raise DataError(f"{where}: expected a name, or an object with name and, as needed, value and rgb.")
-    unknown = sorted(set(given) - {"name", "value", "rgb"})
+    unknown = sorted(set(given) - {"name", "value", "rgb", "ignore"})
     if unknown:
-        raise DataError(f"{where}: unknown key {unknown[0]!r}; allowed are name, value, rgb.")
-    value, rgb = given.get("value", position), given.get("rgb")
-    if not _is_byte(value):
-        raise DataError(f"{where}: value {value!r}; allowed are whole numbers from 0 to 255.")
-    if rgb is not None and not (isinstance(rgb, list) and len(rgb) == 3 and all(map(_is_byte, rgb))):
+        raise DataError(f"{where}: unknown key {unknown[0]!r}; allowed are name, value, rgb, ignore.")
+    value, rgb, ignored = given.get("value", position), given.get("rgb"), given.get("ignore", False)
+    if not _is_byte(value) and not _is_colour(value):
+        raise DataError(
+            f"{where}: value {value!r}; allowed are whole numbers from 0 to 255, or a colour of three of them."
+        )
+    if rgb is not None and not _is_colour(rgb):
         raise DataError(f"{where}: rgb {rgb!r}; allowed are three whole numbers from 0 to 255.")
-    return SourceClass(given["name"], value, None if rgb is None else (rgb[0], rgb[1], rgb[2]))
+    if not isinstance(ignored, bool):
+        raise DataError(f"{where}: ignore {ignored!r}; allowed are true and false.")
+    if isinstance(value, list):
+        rgb = rgb or value
+        value = packed((value[0], value[1], value[2]))
+    return SourceClass(given["name"], value, None if rgb is None else (rgb[0], rgb[1], rgb[2]), ignored)
+
+
+def _is_colour(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_byte, value))
 
 
 def _is_byte(value: Any) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workers.colour_mask import decode_colours
 from workers.errors import DataError
 from workers.image_file import codec_of, decode_image, decode_mask
 from workers.source import Array, LeftOut, RawCase, SampleFiles, first_five
@@ -24,7 +25,10 @@ def read_picture_pair(sample: SampleFiles, *, ignored: Sequence[int] = ()) -> Ra
     """
     data = sample.image.read_bytes()
     image = decode_image(data, where=shown(sample.image))
-    labels = decode_mask(sample.labels.read_bytes(), where=shown(sample.labels))
+    if sample.coloured:
+        labels: Array = decode_colours(sample.labels.read_bytes(), where=shown(sample.labels))
+    else:
+        labels = decode_mask(sample.labels.read_bytes(), where=shown(sample.labels))
     return picture_case(image, with_ignored(labels, ignored), data=data)
 
 

@@ -95,7 +95,13 @@ def ingest(
 
 
 @app.command()
-def info(location: Location, as_json: AsJson = False) -> None:
+def info(
+    location: Location,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write a PNG of examples and class balance.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Classes, splits, sizes, statistics and licence of a data set.
 
     Example: segsearch data info data/hippocampus
@@ -103,7 +109,14 @@ def info(location: Location, as_json: AsJson = False) -> None:
     from workers.data.dataset import open_dataset
     from workers.data.verify import describe
 
-    facts = describe(open_dataset(location))
+    dataset = open_dataset(location)
+    facts = describe(dataset)
+    if picture is not None:
+        from workers.data.report import report_picture
+
+        drawn = report_picture(dataset)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(drawn)
     if as_json:
         print_json(facts)
         return

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from workers.colour_mask import is_packed, value_text
 from workers.data.manifest import IGNORE_INDEX, SPLITS
 from workers.source import SampleFiles, SourceClass, SourcePlan, first_five, id_problem
 from workers.source_files import GROUPS_FILE, SPLITS_FILE, with_groups, with_splits
@@ -31,23 +32,26 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
         *group_problems,
         *split_problems,
         *filter(None, (id_problem(sample.id) for sample in samples)),
+        *_stray_problems(samples, folder),
         *([] if plan.classes is None else class_problems(plan.classes)),
         *_split_problems(samples),
     ]
-    ordered = tuple(sorted(samples, key=lambda sample: sample.id))
+    coloured = any(is_packed(item.value) for item in plan.classes or ())
+    ordered = tuple(
+        sorted((replace(sample, coloured=coloured) for sample in samples), key=lambda sample: sample.id)
+    )
     return replace(plan, samples=ordered, problems=tuple(problems), notes=tuple(notes))
 
 
 def class_problems(classes: Sequence[SourceClass]) -> list[str]:
     """What is wrong with a list of classes."""
     problems = []
-    if not 2 <= len(classes) <= IGNORE_INDEX:
-        problems.append(
-            f"classes: {len(classes)} given; allowed are 2 to {IGNORE_INDEX}, background included"
-        )
+    num_classes = sum(not item.ignored for item in classes)
+    if not 2 <= num_classes <= IGNORE_INDEX:
+        problems.append(f"classes: {num_classes} given; allowed are 2 to {IGNORE_INDEX}, background included")
     for what, values in (
         ("names", [item.name for item in classes]),
-        ("values", [str(item.value) for item in classes]),
+        ("values", [value_text(item.value) for item in classes]),
     ):
         twice = sorted({value for value in values if values.count(value) > 1})
         if twice:
@@ -56,6 +60,14 @@ def class_problems(classes: Sequence[SourceClass]) -> list[str]:
     if bad:
         problems.append(f"classes: {bad[0]!r} is no name; allowed is printable text")
     return problems
+
+
+def _stray_problems(samples: Iterable[SampleFiles], folder: Path) -> list[str]:
+    """A data set is what its folder holds: a link that leads elsewhere could bring in any file of the machine."""
+    root = folder.resolve()
+    files = {file for sample in samples for file in (sample.image, sample.labels)}
+    strays = sorted(str(file) for file in files if not file.resolve().is_relative_to(root))
+    return [f"{first_five('links lead out of the folder', strays)}; copy the files into it"] if strays else []
 
 
 def _split_problems(samples: Iterable[SampleFiles]) -> list[str]:

@@ -14,7 +14,7 @@ from workers.data.placement import place
 from workers.data.survey import Survey
 from workers.label_table import LabelTable
 from workers.picture import overlay, palette, png
-from workers.source import RawCase, SourcePlan
+from workers.source import SourcePlan
 
 COLUMNS, ROWS = 4, 3
 TILE_PX = 240
@@ -98,7 +98,7 @@ def preview(folder: Path, *, source: str | None = None, on_progress: Progress | 
             if examined.raw.spacing is not None:
                 spacings.add(tuple(round(size, 4) for size in examined.raw.spacing))
             if number in shown:
-                thumbnails.append(_thumbnail(examined.raw, table))
+                thumbnails.append(thumbnail(examined.raw.image, table.indices(examined.raw.labels)))
         if on_progress is not None:
             on_progress("check", number + 1, len(plan.samples))
     survey.finish()
@@ -138,13 +138,12 @@ def _preview(
         digest=survey.digest() if whole else None,
         problems=tuple(survey.problems),
         notes=survey.notes() if whole else plan.notes,
-        sheet=_sheet(thumbnails, classes) if thumbnails else None,
+        sheet=png(contact_sheet(thumbnails, classes)) if thumbnails else None,
     )
 
 
-def _thumbnail(raw: RawCase, table: LabelTable) -> tuple[Array, Array]:
+def thumbnail(image: Array, labels: Array) -> tuple[Array, Array]:
     """A case in the size of a tile; of a volume the slice with the most labelled voxels."""
-    image, labels = raw.image, table.indices(raw.labels)
     if labels.ndim == 3:
         depth = int(((labels > 0) & (labels != _IGNORED)).sum(axis=(0, 1)).argmax())
         image, labels = image[..., depth], labels[..., depth]
@@ -157,7 +156,8 @@ def _thumbnail(raw: RawCase, table: LabelTable) -> tuple[Array, Array]:
     return image[:, rows][:, :, columns], labels[rows][:, columns]
 
 
-def _sheet(thumbnails: list[tuple[Array, Array]], classes: tuple[ClassInfo, ...]) -> bytes:
+def contact_sheet(thumbnails: list[tuple[Array, Array]], classes: tuple[ClassInfo, ...]) -> Array:
+    """Some cases with their labels laid over, (H, W, 3) uint8."""
     colours = palette([info.rgb for info in classes])
     down, across = (max(labels.shape[axis] for _, labels in thumbnails) + _GAP_PX for axis in (0, 1))
     num_columns = min(COLUMNS, len(thumbnails))
@@ -168,4 +168,4 @@ def _sheet(thumbnails: list[tuple[Array, Array]], classes: tuple[ClassInfo, ...]
         tile = overlay(image, labels, colours)
         top, left = row * down, column * across
         sheet[top : top + len(tile), left : left + tile.shape[1]] = tile
-    return png(sheet)
+    return sheet

@@ -80,9 +80,10 @@ class Survey:
 
     def classes(self) -> tuple[ClassInfo, ...]:
         """Classes in the order of their index."""
-        given = self._plan.classes
-        if given is None:
+        if self._plan.classes is None:
             given = _default_classes(max(self._found_values()) + 1)
+        else:
+            given = tuple(item for item in self._plan.classes if not item.ignored)
         colours = default_colours(len(given))
         return tuple(
             ClassInfo(index, item.name, item.rgb or colour)

@@ -319,3 +319,17 @@ def test_the_same_image_in_two_splits_is_noted(images: Path, tmp_path: Path) -> 
     shutil.copy(images / "images/shot0.png", images / "images/shot11.png")
     manifest = ingest(images, str(tmp_path / "set"))
     assert "the same image is in more than one split: shot0 (train) = shot11 (test)" in manifest.notes
+
+
+def test_links_that_lead_out_of_the_folder_are_refused(images: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere.png"
+    shutil.move(images / "images/shot3.png", outside)
+    (images / "images/shot3.png").symlink_to(outside)
+    (problem,) = problems_of(images, tmp_path / "set")
+    assert problem.startswith("1 links lead out of the folder: ") and problem.endswith(
+        "copy the files into it"
+    )
+    (images / "images/shot3.png").unlink()
+    shutil.move(outside, images / "kept.png")
+    (images / "images/shot3.png").symlink_to(images / "kept.png")
+    ingest(images, str(tmp_path / "set"))
