@@ -1,7 +1,7 @@
 """Numbers about a data set, gathered case by case: intensities and spacing of training cases, labels of every split."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from workers.data.manifest import Statistics, rounded
 PERCENTILES = (0.5, 99.5)
 POOL_VALUES = 2**24  # values a channel kept for percentiles over all training cases
 MAX_CASE_VALUES = 2**16
+_LEVELS = np.arange(256)  # of uint8
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,14 @@ class CaseIntensity:
     Attributes:
         count: Pixels or voxels.
         mean, squares: Per channel; sum of squared distances from the mean.
-        values: An even subsample, (C, values) float32.
+        values: An even subsample, (C, values) uint8 or float32.
         spacing: Voxel size in mm; None for images.
     """
 
     count: int
     mean: npt.NDArray[np.float64]
     squares: npt.NDArray[np.float64]
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[Any]
     spacing: tuple[float, ...] | None
 
 
@@ -43,15 +44,33 @@ def measured(image: npt.NDArray[Any], spacing: tuple[float, ...] | None, *, num_
     """
     flat = image.reshape(image.shape[0], -1)
     count = flat.shape[1]
+    mean, squares = _moments(flat)
     kept = min(MAX_CASE_VALUES, max(256, POOL_VALUES // max(1, num_cases)))
     step = -(-count // kept)
+    values = flat[:, ::step]
+    if image.dtype == np.uint8:
+        counts = _histogram(flat)
+        mean = counts @ _LEVELS / count
+        squares = (counts * (_LEVELS - mean[:, None]) ** 2).sum(axis=1)
+        return CaseIntensity(count, mean, squares, values.copy(), spacing)
     return CaseIntensity(
         count=count,
-        mean=flat.mean(axis=1, dtype=np.float64),
-        squares=flat.var(axis=1, dtype=np.float64) * count,
-        values=flat[:, ::step].astype(np.float32),
+        mean=mean,
+        squares=squares,
+        values=values.astype(np.float32),
         spacing=spacing,
     )
+
+
+def _moments(flat: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and sum of squared distances from it, a row of (C, values) each; bytes are counted, which is exact and fast."""
+    if flat.dtype != np.uint8:
+        return flat.mean(axis=1, dtype=np.float64), flat.var(axis=1, dtype=np.float64) * flat.shape[1]
+    levels = np.arange(256, dtype=np.float64)
+    counts = np.stack([np.bincount(row, minlength=256) for row in flat])
+    mean = counts @ levels / flat.shape[1]
+    squares = (counts * (levels - mean[:, None]) ** 2).sum(axis=1)
+    return mean, squares
 
 
 @dataclass(slots=True)
@@ -63,7 +82,7 @@ class IntensityMeter:
     _count: int = 0
     _mean: npt.NDArray[np.float64] | None = None
     _squares: npt.NDArray[np.float64] | None = None
-    _pool: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    _pool: list[npt.NDArray[Any]] = field(default_factory=list)
     _spacings: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(self, case: CaseIntensity) -> None:
@@ -87,7 +106,7 @@ class IntensityMeter:
     def result(self) -> Statistics:
         """The numbers, rounded."""
         assert self._mean is not None and self._squares is not None, "no training case"
-        low, high = np.percentile(np.concatenate(self._pool, axis=1), PERCENTILES, axis=1)
+        low, high = percentiles(self._pool)
         median = np.median(np.asarray(self._spacings), axis=0) if self._spacings else None
         return Statistics(
             mean=_numbers(self._mean),
@@ -96,6 +115,28 @@ class IntensityMeter:
             high=_numbers(high),
             median_spacing=None if median is None else _numbers(median),
         )
+
+
+def percentiles(pool: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The two ``PERCENTILES`` of each channel, interpolated between values as ``np.percentile`` does.
+
+    Args:
+        pool: Of each case (C, values); where all are uint8, values are counted instead of sorted.
+    """
+    if any(values.dtype != np.uint8 for values in pool):
+        low, high = np.percentile(np.concatenate(pool, axis=1, dtype=np.float32), PERCENTILES, axis=1)
+        return low, high
+    below = np.cumsum(sum(_histogram(values) for values in pool), axis=1)
+    found = []
+    for share in PERCENTILES:
+        place = share / 100 * (int(below[0, -1]) - 1)
+        first = int(place)
+        lower, upper = (
+            np.array([np.searchsorted(channel, rank, side="right") for channel in below])
+            for rank in (first, min(first + 1, int(below[0, -1]) - 1))
+        )
+        found.append(lower + (upper - lower) * (place - first))
+    return found[0], found[1]
 
 
 @dataclass(slots=True)
@@ -117,6 +158,11 @@ def label_counts(labels: npt.NDArray[np.uint8]) -> dict[int, int]:
     """Pixels of each label that occurs."""
     counts = np.bincount(labels.reshape(-1))
     return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
+
+
+def _histogram(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """How often each level occurs in each channel, (C, 256)."""
+    return np.stack([np.bincount(channel, minlength=len(_LEVELS)) for channel in values])
 
 
 def _numbers(values: npt.NDArray[Any]) -> tuple[float, ...]:
