@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.events import Draft
+from orchestrator.engine.state import State
 from orchestrator.errors import OrchestratorError, PlaceError
 from orchestrator.executor import Executor
 from orchestrator.journal import Journal
@@ -92,8 +93,8 @@ def lead(plan: Plan, journal: Journal, place: Place, *, create: bool, evidence: 
             return {}
     if result is None and plan.job.retrain.top > 0 and not session.engine.state.stop_requested:
         raise NoResultError(
-            f"search {plan.job.name!r} ended ({session.engine.state.finished}) without a network trained to its end; "
-            f"'segsearch leaderboard {plan.job.name}' tells why."
+            f"search {plan.job.name!r} ended ({session.engine.state.finished}) without a network trained to its end"
+            f"{_beyond(session.engine.state)}; 'segsearch leaderboard {plan.job.name}' tells why."
         )
     return result or {}
 
@@ -176,3 +177,12 @@ def _publishing(plan: Plan, journal: Journal, *, track: bool) -> Iterator[None]:
 
 def _unwatched(_event: Any, _engine: Engine) -> None:
     return None
+
+
+def _beyond(state: State) -> str:
+    """How many trials ended beyond a limit that only epochs tell, and the closest of them."""
+    beyond = [trial for trial in state.searched if trial.violation]
+    if not beyond:
+        return ""
+    closest = min(beyond, key=lambda trial: trial.violation)
+    return f" ({len(beyond)} of {len(state.searched)} trials were beyond a limit, the closest: {closest.halted})"

@@ -94,6 +94,8 @@ def describe(event: Event, state: State) -> str | None:
             return f"rejected {body['name'] or body['digest'][:8]}: {body['message']}"
         case "trial_ended" if body["verdict"] not in ("completed", "stopped"):
             return f"trial {body['trial']:3d} {body['verdict']}: {body['message'].splitlines()[0] if body['message'] else ''}"
+        case "halted" if body["violation"]:
+            return f"trial {body['trial']:3d} {state.trials[body['trial']].name}: ends, as {body['reason']}"
         case "noted" if body["kind"] == "pause":
             return f"paused by {body['data']['by']} after the running epochs; 'segsearch resume' goes on."
         case "noted" if body["kind"] == "evidence":

@@ -66,6 +66,8 @@ def ask_retraining(session: Session, wish: Retrain) -> list[int]:
     """
     plan, engine = session.plan, session.engine
     best = finalists(session.rows("search"), wish.top)
+    if not best:
+        return []
     count = len(best) * wish.seeds
     share = float(max(1, plan.slots.whole // max(1, count)))
     lengths = _retraining_epochs(session, wish, best, share)

@@ -125,3 +125,17 @@ def _change(path: Path, change: Callable[[Any], Any]) -> None:
     image = nib.nifti1.Nifti1Image.from_filename(path)
     labels = change(np.asarray(image.dataobj)).astype(np.uint8)
     nib.nifti1.Nifti1Image(labels, image.affine).to_filename(path)
+
+
+def test_a_limit_that_no_network_keeps_is_said_with_the_closest(inside: Any, cli: Cli) -> None:
+    job = inside.job("hasty", trials=3)
+    job.write_text(job.read_text().replace("macs: 6.0e7", "macs: 6.0e7, latency_ms: 0.001"))
+    code, out, err = cli("run", str(job), "--in-process", "--no-tracking")
+    assert code == 1
+    assert "small_unet: ends, as latency_ms" in out
+    assert (
+        "without a network trained to its end (3 of 3 trials were beyond a limit, the closest: latency_ms"
+        in err
+    )
+    code, out, _ = cli("leaderboard", "hasty", "--json")
+    assert code == 0 and [row["value"] for row in json.loads(out)["trials"]] == [None] * 3
