@@ -61,6 +61,8 @@ class LabelTable:
         if self._coloured:
             places = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
             return np.where(self._values[places] == values, self._indices[places], np.int16(NO_CLASS))
+        if values.dtype == np.uint8:
+            return np.asarray(self._table[values], np.int16)
         fits = (values >= 0) & (values <= IGNORE_INDEX)
         found: npt.NDArray[np.int16] = self._table[values if fits.all() else np.where(fits, values, 0)]
         return np.where(fits, found, np.int16(NO_CLASS))

@@ -66,7 +66,9 @@ def _stray_problems(samples: Iterable[SampleFiles], folder: Path) -> list[str]:
     """A data set is what its folder holds: a link that leads elsewhere could bring in any file of the machine."""
     root = folder.resolve()
     files = {file for sample in samples for file in (sample.image, sample.labels)}
-    strays = sorted(str(file) for file in files if not file.resolve().is_relative_to(root))
+    inside = {parent: parent.resolve().is_relative_to(root) for parent in {file.parent for file in files}}
+    links = (file for file in files if file.is_symlink() or not inside[file.parent])
+    strays = sorted(str(file) for file in links if not file.resolve().is_relative_to(root))
     return [f"{first_five('links lead out of the folder', strays)}; copy the files into it"] if strays else []
 
 

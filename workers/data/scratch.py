@@ -39,8 +39,8 @@ def save_rows(path: str, rows: Sequence[Row]) -> int | None:
     schema = shard_schema(_NO_DIGEST)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
-        for row in rows:
-            writer.write_batch(to_batch([row], schema))
+        if rows:
+            writer.write_batch(to_batch(rows, schema))
     data = memoryview(sink.getvalue())
     try:
         with Path(path).open("wb") as file:
@@ -61,7 +61,8 @@ def load_rows(path: str, crc32: int) -> list[Row] | None:
     if zlib.crc32(data) != crc32:
         return None
     reader = pa.ipc.open_file(pa.py_buffer(data))
-    return [row_at(reader.get_batch(number), 0) for number in range(reader.num_record_batches)]
+    batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    return [row_at(batch, index) for batch in batches for index in range(batch.num_rows)]
 
 
 def _made(top: Path) -> tuple[Path, int | None]:

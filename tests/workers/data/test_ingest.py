@@ -9,6 +9,7 @@ from PIL import Image
 
 from workers.data.dataset import open_dataset
 from workers.data.ingest import ingest
+from workers.data.statistics import measured
 from workers.data.verify import verify_dataset
 from workers.errors import DataError
 
@@ -57,6 +58,17 @@ def test_statistics_come_from_training_cases_only(volumes: Path, tmp_path: Path)
     assert statistics.low == pytest.approx(np.percentile(voxels, 0.5, axis=1), rel=1e-6)
     assert statistics.high == pytest.approx(np.percentile(voxels, 99.5, axis=1), rel=1e-6)
     assert statistics.median_spacing == (1.0, 1.0, 2.5)
+
+
+def test_bytes_that_are_counted_have_the_moments_of_all_pixels() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 40, 50), dtype=np.uint8)
+    case = measured(image, None, num_cases=1)
+    wide = image.reshape(3, -1).astype(np.float64)
+    # Sums of 2,000 values in another order.
+    assert case.mean == pytest.approx(wide.mean(axis=1), rel=1e-12)
+    assert case.squares == pytest.approx(wide.var(axis=1) * 2000, rel=1e-12)
+    constant = measured(np.full((1, 9, 9), 255, np.uint8), None, num_cases=1)
+    assert (constant.mean[0], constant.squares[0]) == (255.0, 0.0)
 
 
 def test_the_same_content_again_changes_nothing(images: Path, tmp_path: Path) -> None:
