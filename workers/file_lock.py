@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-POLL_S = 0.02
+FIRST_POLL_S, LAST_POLL_S = 0.001, 0.03  # doubled in between
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def alone(path: Path, *, patience_s: float, keep: bool) -> Iterator[float]:
         TimeoutError: Another process has held it for too long.
         OSError: It cannot be made, or its file system knows no locks.
     """
-    begin = time.monotonic()
+    begin, pause_s = time.monotonic(), FIRST_POLL_S
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -39,7 +39,8 @@ def alone(path: Path, *, patience_s: float, keep: bool) -> Iterator[float]:
         os.close(handle)
         if time.monotonic() - begin > patience_s:
             raise TimeoutError(errno.ETIMEDOUT, f"another process has held {path} for {patience_s:g} s")
-        time.sleep(POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LAST_POLL_S)
     try:
         yield time.monotonic() - begin
     finally:

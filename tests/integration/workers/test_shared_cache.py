@@ -85,9 +85,13 @@ def start(code: str, *arguments: object) -> "subprocess.Popen[str]":
     )
 
 
-def go(reader: "subprocess.Popen[str]", line: object = "") -> None:
-    assert reader.stdin is not None and reader.stdout is not None
+def wait_until_open(reader: "subprocess.Popen[str]") -> None:
+    assert reader.stdout is not None
     assert reader.stdout.readline() == "open\n", reader.communicate()[1]
+
+
+def go(reader: "subprocess.Popen[str]", line: object = "") -> None:
+    assert reader.stdin is not None
     reader.stdin.write(f"{line}\n")
     reader.stdin.flush()
 
@@ -98,11 +102,13 @@ def test_a_node_downloads_each_shard_once(server: BadStore, tmp_path: Path) -> N
     expected, shards = truth(tmp_path), open_dataset(REMOTE).manifest.shards
     readers = [start(READ_ALL) for _ in range(4)]
     for reader in readers:
+        wait_until_open(reader)
+    for reader in readers:
         go(reader)
     done = [reader.communicate(timeout=60) for reader in readers]
     late = start(READ_ALL)
     go(late)
-    told = [json.loads(out) for out, _ in [*done, late.communicate(timeout=60)]]
+    told = [json.loads(out.splitlines()[-1]) for out, _ in [*done, late.communicate(timeout=60)]]
     assert all(got == expected for got, _ in told)
     counts = [count for _, count in told]
     misses, waited = sum(count["misses"] for count in counts), sum(count["wait_s"] for count in counts)
@@ -151,11 +157,13 @@ def test_eight_processes_on_a_cache_of_two_shards(
     readers = [start(READER, json.dumps(expected), seed) for seed in range(PROCESSES)]
     (tmp_path / "cache").mkdir(exist_ok=True)
     watch = Watch(tmp_path / "cache")
+    for reader in readers:
+        wait_until_open(reader)
     killed, end = 0, time.time() + seconds
     for reader in readers:
         go(reader, end)
     while time.time() < end - 2:
-        time.sleep(draw.uniform(0.5, 1.5))
+        time.sleep(draw.uniform(0.3, 1.5))
         victim = readers.pop(draw.randrange(len(readers)))
         victim.send_signal(signal.SIGKILL)
         victim.communicate()
@@ -173,7 +181,7 @@ def test_eight_processes_on_a_cache_of_two_shards(
     print(
         f"{seconds} s, {killed} killed, {len(shards)} shards, at most {most} bytes of a limit of {limit}: {total}"
     )
-    assert killed >= seconds // 4 and total["reads"] > 100 and total["hits"] > 0 and total["evictions"] > 0
+    assert killed >= seconds // 4 + 1 and total["reads"] > 50 and total["hits"] > 0 and total["evictions"] > 0
     assert limit - largest < most <= limit
 
     after = open_dataset(REMOTE)
@@ -189,6 +197,7 @@ def test_a_download_that_is_killed_blocks_nobody(server: BadStore, tmp_path: Pat
     expected = truth(tmp_path)
     for number in range(6):
         reader = start(READER, json.dumps(expected), number)
+        wait_until_open(reader)
         go(reader, time.time() + 60)
         time.sleep(0.01 * number)
         reader.send_signal(signal.SIGKILL)
