@@ -54,10 +54,13 @@ class LocalStore:
 
     def swap(self, key: str, data: bytes, expected: bytes | None) -> bool:
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_name(f".{path.name}.lock")):
-            held = path.read_bytes() if path.exists() else None
-            return held == expected and self.put(key, data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(path.with_name(f".{path.name}.lock")):
+                held = path.read_bytes() if path.exists() else None
+                return held == expected and self.put(key, data)
+        except OSError as error:
+            raise StoreError(f"{self.location}/{key}: cannot be written ({error.strerror}).") from None
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
@@ -82,7 +85,10 @@ class LocalStore:
         return tuple(sorted(key for key in shown if key.startswith(prefix)))
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.location}/{key}: cannot be removed ({error.strerror}).") from None
 
     def local_path(self, key: str) -> Path | None:
         return self._path(key)

@@ -73,6 +73,21 @@ def test_nothing_there_is_its_own_error(tmp_path: Path) -> None:
         store.size("absent")
 
 
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    """A file stands where a folder is needed, which stops root, too."""
+    (tmp_path / "file").write_bytes(b"")
+    store = open_store(str(tmp_path))
+    for act in (
+        lambda: store.put("file/key", b""),
+        lambda: store.swap("file/key", b"", None),
+        lambda: store.delete("file/key"),
+    ):
+        with pytest.raises(
+            StoreError, match=r"file/key: cannot be (written|removed) \(.*[Nn]ot a directory|exists"
+        ):
+            act()
+
+
 @pytest.mark.parametrize("key", ["../up", "a/../b", "/root", "a//b", ".hidden", "a\\b", "", "a\0b", "a/"])
 def test_keys_stay_inside(tmp_path: Path, key: str) -> None:
     with pytest.raises(StoreError, match="names joined by '/'"):
