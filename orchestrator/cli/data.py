@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,7 +11,11 @@ from orchestrator.cli.bars import progress_bars
 from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.preview import load_preview, show_preview
+from orchestrator.places import absolute
 from workers.errors import DataError
+
+if TYPE_CHECKING:  # importing it takes a while, which --help need not wait for
+    from workers.data.spread import Spread
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
@@ -43,6 +47,10 @@ def ingest(
             help="Processes at most; default the cores. The result is the same.", show_default=False
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Spread over this Ray cluster instead: auto, or HOST:6379.", show_default=False),
+    ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out cases that are wrong, and say which.")
     ] = False,
@@ -70,6 +78,13 @@ def ingest(
 
     if profile not in ("encoded", "decoded"):
         raise DataError(f"--profile {profile}: no such profile; allowed are encoded and decoded.")
+    if ray is not None and jobs is not None:
+        raise DataError("--jobs with --ray: the cluster says how many; give one of them.")
+    spread: Spread | None = None
+    if ray is not None:
+        from orchestrator.executors.ray_ingest import RaySpread
+
+        spread, source, dest = RaySpread(ray), source.expanduser().resolve(), absolute(dest)
     stored: Literal["encoded", "decoded"] = "decoded" if profile == "decoded" else "encoded"
     with progress_bars("check", "write") as on_progress:
         manifest = ingest_folder(
@@ -81,6 +96,7 @@ def ingest(
             jobs=jobs,
             skip_bad=skip_bad,
             profile=stored,
+            spread=spread,
         )
     skipped = load_skipped(dest, manifest.digest) if skip_bad else {}
     if as_json:
