@@ -35,6 +35,7 @@ def submit(
     dataset: str | None = None,
     storage: str | None = None,
     allow_open: bool = False,
+    fork_of: str | None = None,
 ) -> Submission:
     """Check a cluster, then hand it a job; its supervisor runs there until the search is over.
 
@@ -44,10 +45,12 @@ def submit(
         dataset: Where the data set is for the cluster, instead of where the job says.
         storage: Where checkpoints and exports go, instead of where the job says.
         allow_open: Accept a cluster that asks for no token.
+        fork_of: A search in the cluster's journal whose trials the new one shall know.
 
     Raises:
         JobError: The job is wrong.
         PlaceError: The cluster cannot run it, with everything that is wrong; nothing was submitted.
+        UnknownSearchError: There is no search to fork.
         SearchExistsError: A search of this name exists there.
     """
     job, modules = _prepare(job_file, dataset=dataset, storage=storage)
@@ -61,10 +64,15 @@ def submit(
             goes_on = f"exists; 'segsearch resume {job.name} --address {address}' goes on"
             state = f"is led by {leader}" if leader else goes_on
             raise SearchExistsError(f"search {job.name!r} {state}. Or give the new one another name.")
+        if fork_of is not None:
+            code, _, err = ask(["status", fork_of], address, allow_open=allow_open)
+            if code != 0:
+                raise UnknownSearchError(err.strip().removeprefix("error: "))
         options = ["--dataset", job.dataset, "--storage", job.storage]
         if job.raw is not None:
             options += ["--raw", job.raw if found.facts["raw"] else NO_RAW]
-        return _hand_over(cluster, parcel, job.name, ["run", JOB, *options], found)
+        begin = ["run", JOB] if fork_of is None else ["fork", fork_of, "--with", JOB]
+        return _hand_over(cluster, parcel, job.name, [*begin, *options], found)
 
 
 def examine(

@@ -1,6 +1,7 @@
 """The submitted job: keeps a driver alive until the search is over. A driver that dies is no event.
 
     python3 -m orchestrator.supervisor run job.yaml [--dataset D] [--storage S]
+    python3 -m orchestrator.supervisor fork OTHER --with job.yaml [--dataset D] [--storage S]
     python3 -m orchestrator.supervisor resume NAME [--storage S]
 
 The driver is a process of its own. When it is killed, or loses the database or the cluster, it is started again and goes on by
@@ -125,13 +126,13 @@ def _option(arguments: Sequence[str], name: str) -> str | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Supervise ``run JOB …`` or ``resume NAME …``."""
+    """Supervise ``run JOB …``, ``fork OTHER --with JOB …`` or ``resume NAME …``."""
     verb, target, *rest = arguments
     storage = _option(rest, "--storage")
     command = [sys.executable, "-m", "orchestrator.cli.main", verb, target, "--cluster", "auto", *rest]
-    if verb == "run":
+    if verb in ("run", "fork"):
         try:
-            job = load_job(target)
+            job = load_job(_option(rest, "--with") or target)
         except DocumentError as error:
             print("\n".join(error.lines()), flush=True)
             return 2

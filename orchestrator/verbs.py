@@ -106,6 +106,7 @@ def fork(
     job_file: str | Path,
     *,
     place: Place = HERE,
+    go_on: bool = False,
     dataset: str | None = None,
     storage: str | None = None,
     raw: str | None = None,
@@ -116,6 +117,7 @@ def fork(
         name: The other search, in the same journal, finished or not; it stays as it is.
         job_file: The job of the new search: the same data set, a narrower or wider space, other limits.
         place: Where the new search runs.
+        go_on: Resume where a search of the new name exists, rather than refuse.
         dataset: As for ``validate``, and so are ``storage`` and ``raw``.
 
     Raises:
@@ -127,6 +129,8 @@ def fork(
     """
     plan = validate(job_file, place=place, dataset=dataset, storage=storage, raw=raw)
     journal = Journal(journal_url(plan.job.storage))
+    if go_on and plan.job.name in journal.names():
+        return resume(plan.job.name, storage=plan.job.storage, place=place)
     return _begin(forked(plan, name, journal), journal, place)
 
 

@@ -125,9 +125,18 @@ def fork(
             "--with", help="The job file of the new search, under a name of its own.", show_default=False
         ),
     ],
+    go_on: Annotated[
+        bool, typer.Option("--resume", help="Go on where a search of the new name exists.")
+    ] = False,
     dataset: Dataset = None,
     storage: JobStorage = None,
     raw: Raw = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Submit it to this cluster: the address of Ray's dashboard, http://HOST:8265."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="With --address: show what it prints.")] = False,
+    allow_open: AllowOpen = False,
     cluster: Cluster = None,
     in_process: InProcess = False,
     no_tracking: NoTracking = False,
@@ -135,18 +144,26 @@ def fork(
 ) -> None:
     """Begin a search from a changed job that knows the trials of another one, finished or not, of the same journal.
 
-    It says how many of them the new space holds and how many lie outside; then it runs as run does. The other search stays
-    as it is. On a cluster, write search.warm_start: [NAME] into the job and submit it.
+    It says how many of them the new space holds and how many lie outside; then it runs as run does, or on a cluster as submit
+    does. The other search stays as it is.
 
     Example: segsearch fork hippocampus --with narrower.yaml
     """
+    if address is not None:
+        from orchestrator import remote
+
+        handed = remote.submit(
+            job, address, dataset=dataset, storage=storage, allow_open=allow_open, fork_of=name
+        )
+        tell(handed, follow=follow, allow_open=allow_open, as_json=as_json)
+        return
     from orchestrator import verbs
     from orchestrator.job import load_job
     from orchestrator.lead import Place
 
     with _view(as_json) as view:
         place = Place(cluster, in_process, view, not no_tracking)
-        result = verbs.fork(name, job, place=place, dataset=dataset, storage=storage, raw=raw)
+        result = verbs.fork(name, job, place=place, go_on=go_on, dataset=dataset, storage=storage, raw=raw)
     checked = load_job(job)
     _finish(checked.name, result, storage or checked.storage, as_json)
 

@@ -103,6 +103,21 @@ def test_a_client_asks_the_head_or_the_journal_and_hears_the_same(
     assert unknown.code == 2 and "unknown search 'no-such'" in unknown.err
 
 
+def test_a_fork_on_the_cluster_knows_the_trials_of_the_other_search(
+    cluster: RayCluster, finished: str, small_raw: Path, events_of: Read
+) -> None:
+    write_job(cluster.folder, "narrower", small_raw, trials=1, top=0)
+    unknown = cluster.call("fork", "demi", "--with", "narrower.yaml", "--address", ADDRESS, *PLACES)
+    assert unknown.code == 2 and "demi" in unknown.err and "Traceback" not in unknown.err
+    forked = ("fork", "demo", "--with", "narrower.yaml", "--address", ADDRESS, *PLACES, "--follow")
+    done = cluster.call(*forked)
+    assert done.code == 0, done
+    assert "evidence of demo: 3 trials kept; 0 outside the new space" in done.out
+    written = events_of("narrower")
+    assert [event.kind for event in written].count("evidence") == 3
+    assert [event.kind for event in written].count("finished") == 1
+
+
 def test_mlflow_shows_the_runs(cluster: RayCluster, finished: str) -> None:
     code = f"""
 import json
