@@ -185,4 +185,6 @@ def _beyond(state: State) -> str:
     if not beyond:
         return ""
     closest = min(beyond, key=lambda trial: trial.violation)
-    return f" ({len(beyond)} of {len(state.searched)} trials were beyond a limit, the closest: {closest.halted})"
+    return (
+        f" ({len(beyond)} of {len(state.searched)} trials were beyond a limit, the closest: {closest.halted})"
+    )
