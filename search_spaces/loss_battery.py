@@ -72,7 +72,7 @@ class Fault:
 def fault_of(loss: Loss, *, num_classes: int) -> Fault | None:
     """The first property that a loss lacks, or None; a function of its arguments, remembered."""
     try:
-        _value(loss, _logits(_truths()["large"], num_classes, SURE), "large", 0.0)
+        _value_at(loss, _truths()["large"], num_classes, SURE, "large", 0.0)
     except SpaceError as error:
         return Fault("fits", str(error))
     try:
@@ -104,7 +104,7 @@ def _not_finite(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
 
 def _not_bounded(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
     first, *later = (
-        _value(loss, _logits(_truths()["large"], classes, scale), "large", fraction) for scale in CERTAIN
+        _value_at(loss, _truths()["large"], classes, scale, "large", fraction) for scale in CERTAIN
     )
     if min(later) < first - SETTLED:
         message = (
@@ -118,7 +118,7 @@ def _not_monotone(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
     for label in ("large", "small"):
         truth = _truths()[label]
         for masks in (_misses(truth), _alarms(truth)):
-            values = [_value(loss, _logits(mask, classes, SURE), label, fraction) for mask in masks]
+            values = [_value_at(loss, mask, classes, SURE, label, fraction) for mask in masks]
             margin = _margin(*values)
             drops += sum(after < before - margin for before, after in itertools.pairwise(values))
             steps += len(values) - 1
@@ -129,9 +129,14 @@ def _not_monotone(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
 def _not_minimal(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
     for label in ("large", "small"):
         truth = _truths()[label]
-        best = min(_value(loss, _logits(truth, classes, scale), label, fraction) for scale in CONFIDENCES)
-        for probe, logits in _probes(truth, classes):
-            if _value(loss, logits, label, fraction) < best - _margin(best):
+        best = min(_value_at(loss, truth, classes, scale, label, fraction) for scale in CONFIDENCES)
+        found = (
+            (name, _value_at(loss, mask, classes, SURE, label, fraction))
+            for name, mask in _wrong(truth).items()
+        )
+        vague = ((name, _value(loss, logits, label, fraction)) for name, logits in _vague(truth, classes))
+        for probe, value in itertools.chain(found, vague):
+            if value < best - _margin(best):
                 message = f"the prediction {probe!r} of the {label} object has a lower value than the truth"
                 yield Fault("minimal", message)
 
@@ -139,7 +144,7 @@ def _not_minimal(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
 def _not_strict(loss: Loss, classes: int, fraction: float) -> Iterator[Fault]:
     for label, wrong in (("empty", "full"), ("full", "empty")):
         right, other = (
-            _value(loss, _logits(_truths()[mask], classes, SURE), label, fraction) for mask in (label, wrong)
+            _value_at(loss, _truths()[mask], classes, SURE, label, fraction) for mask in (label, wrong)
         )
         if other <= right + _margin(right):
             message = f"the prediction {wrong!r} of the label {label!r} costs no more than the truth"
@@ -166,9 +171,11 @@ def _not_recovering(loss: Loss, classes: int) -> Iterator[Fault]:
             good = bool((dice >= RECOVERED).all())
             if good and good_before:
                 return
+            if not good and step == STEPS - LOOK:
+                break  # the last look alone would not do
             good_before = good
     name, found = min(zip(("large", "small"), dice.tolist(), strict=True), key=lambda pair: pair[1])
-    yield Fault("recovers", f"{STEPS} steps of descent find the {name} object with a Dice of {found:.2f}")
+    yield Fault("recovers", f"{step} steps of descent find the {name} object with a Dice of {found:.2f}")
 
 
 @functools.cache
@@ -209,14 +216,16 @@ def _alarms(truth: Tensor) -> list[Tensor]:
     return [truth.masked_fill(rows < count, 1) for count in (0, 1, 2, 6, SIDE)]
 
 
-def _probes(truth: Tensor, classes: int) -> Iterator[tuple[str, Tensor]]:
-    """Wrong predictions of a truth, by name."""
+def _wrong(truth: Tensor) -> dict[str, Tensor]:
+    """Wrong masks of a truth, by name."""
     grown = F.max_pool2d(truth.float(), 3, 1, 1).long()
     shrunk = 1 - F.max_pool2d(1 - truth.float(), 3, 1, 1).long()
     masks = {"empty": 0 * truth, "full": 0 * truth + 1, "inverted": 1 - truth}
-    masks |= {"dilated": grown, "eroded": shrunk, "shifted": truth.roll(2, 2)}
-    for name, mask in masks.items():
-        yield name, _logits(mask, classes, SURE)
+    return masks | {"dilated": grown, "eroded": shrunk, "shifted": truth.roll(2, 2)}
+
+
+def _vague(truth: Tensor, classes: int) -> Iterator[tuple[str, Tensor]]:
+    """Logits that say little about a truth, by name."""
     even = torch.zeros(1, classes, SIDE, SIDE)
     yield "undecided", even
     unlikely = math.log((classes - 1) / (math.e - 1))  # the label's logit where its probability is 1/e
@@ -228,6 +237,18 @@ def _logits(mask: Tensor, classes: int, scale: float) -> Tensor:
     """Logits of a mask (N, 12, 12): ``scale`` for its class and minus ``scale`` for the others."""
     rows = torch.full((len(mask), classes, SIDE, SIDE), -scale)
     return rows.scatter(1, mask.unsqueeze(1), scale)
+
+
+def _value_at(loss: Loss, mask: Tensor, classes: int, scale: float, label: str, fraction: float) -> float:
+    """Value of a loss where a mask is predicted; several properties ask for the same one."""
+    return _remembered(loss, tuple(mask.flatten().tolist()), classes, scale, label, fraction)
+
+
+@functools.lru_cache(maxsize=128)  # more than one loss needs
+def _remembered(
+    loss: Loss, mask: tuple[int, ...], classes: int, scale: float, label: str, fraction: float
+) -> float:
+    return _value(loss, _logits(torch.tensor(mask).view(1, SIDE, SIDE), classes, scale), label, fraction)
 
 
 def _value(loss: Loss, logits: Tensor, label: str, fraction: float) -> float:
