@@ -34,7 +34,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,7 +69,6 @@ from workers.preprocessing import fit
 from workers.store import open_store
 
 EPOCHS = 4
-WORKERS = (0, 1, 2)
 GOAL_SHIPPED, GOAL_DECODER, GOAL_SHARE, GOAL_COPY, GOAL_MB = 1.5, 1.0, 0.75, 0.8, 500
 ROWS_A_SHARD = 20  # of the synthetic data set: 3 MiB each
 Key = tuple[str, str, int]
@@ -80,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SEGSEARCH_DATA", "data")))
     parser.add_argument("--rounds", type=int, default=3, help="0 leaves the warm cache out")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes")
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--decoded", action="store_true")
     parser.add_argument("--training", action="store_true")
@@ -101,13 +101,13 @@ def main() -> None:
             require_peers()
             places = written(root, ours, folder)
         if given.rounds:
-            warm(places, decode_alone(root, ours), folder, rounds=given.rounds)
+            warm(places, decode_alone(root, ours), folder, rounds=given.rounds, counts=given.workers)
         if given.cold:
-            cold(places, folder, rounds=max(1, given.rounds))
+            cold(places, folder, rounds=max(1, given.rounds), counts=given.workers)
         if given.decoded:
             decoded(root, folder)
         if given.training:
-            training(ours)
+            training(ours, counts=given.workers)
         if given.memory:
             memory(ours, folder, given.memory)
 
@@ -173,34 +173,40 @@ def deliver(side: Side, place: str, cache: Path, workers: int, *, epochs: int) -
     return ends, 1e3 * used / count
 
 
-def warm(places: dict[int, str], alone: dict[str, float], folder: Path, *, rounds: int) -> None:
+def warm(
+    places: dict[int, str], alone: dict[str, float], folder: Path, *, rounds: int, counts: Sequence[int]
+) -> None:
     """The table from a warm local cache."""
     total: dict[Key, list[float]] = {}
     later: dict[Key, list[float]] = {}
     cpu: dict[Key, list[float]] = {}
     for _ in range(rounds):
-        for workers in WORKERS:
+        for workers in counts:
             for number, side in enumerate(sides()):
                 ends, used = deliver(side, places[number], folder / "unused", workers, epochs=EPOCHS)
                 key = (side.name, side.decoder, workers)
                 total.setdefault(key, []).append(367 * EPOCHS / ends[-1])
                 cpu.setdefault(key, []).append(used)
                 later.setdefault(key, []).append(367 * (EPOCHS - 1) / (ends[-1] - ends[0]))
-    stamp(f"warm, {rounds} rounds of {EPOCHS} epochs, samples/s with 0 / 1 / 2 workers")
-    table({"all": total, "later": later})
-    base = statistics.median(cpu["segsearch", "own", 0])
+    stamp(f"warm, {rounds} rounds of {EPOCHS} epochs, samples/s with {workers_text(counts)} workers")
+    table({"all": total, "later": later}, counts)
     for name, decoder, workers in cpu:
         if workers == 0:
-            own = statistics.median(cpu[name, decoder, 0])
+            own, base = (statistics.median(cpu[key]) for key in ((name, decoder, 0), ("segsearch", "own", 0)))
             print(f"{name}, {decoder}: CPU {own:.3f} ms a sample, {own / base:.2f} of ours")
     for way in ("files, our decoder", "our shards' rows"):
-        for workers in WORKERS:
+        for workers in counts:
             share = statistics.median(later["segsearch", "own", workers]) / (max(1, workers) * alone[way])
             print(f"delivered / ({max(1, workers)} x decoding alone, {way}): {share:.2f} with {workers} workers "
                   f"(goal {GOAL_SHARE})")  # fmt: skip
 
 
-def table(measured: dict[str, dict[Key, list[float]]]) -> None:
+def workers_text(counts: Sequence[int]) -> str:
+    """How the columns are divided."""
+    return " / ".join(map(str, counts))
+
+
+def table(measured: dict[str, dict[Key, list[float]]], counts: Sequence[int]) -> None:
     """Medians, and ours over each."""
     columns = [f"{name} | ours over it" for name in measured]
     print(f"\n| | decoder | {' | '.join(columns)} |\n|---|---|{'---|---|' * len(columns)}")
@@ -208,15 +214,15 @@ def table(measured: dict[str, dict[Key, list[float]]]) -> None:
     for side, decoder in keys:
         cells = []
         for values in measured.values():
-            own = [statistics.median(values[side, decoder, workers]) for workers in WORKERS]
-            ours = [statistics.median(values["segsearch", "own", workers]) for workers in WORKERS]
+            own = [statistics.median(values[side, decoder, workers]) for workers in counts]
+            ours = [statistics.median(values["segsearch", "own", workers]) for workers in counts]
             cells.append(" / ".join(f"{rate:.0f}" for rate in own))
             cells.append(" / ".join(f"{a / b:.2f}" for a, b in zip(ours, own, strict=True)))
         print(f"| {side} | {decoder} | {' | '.join(cells)} |")
     print(f"goals: {GOAL_SHIPPED} over the best with its own decoder, {GOAL_DECODER} over any with ours")
 
 
-def cold(places: dict[int, str], folder: Path, *, rounds: int) -> None:
+def cold(places: dict[int, str], folder: Path, *, rounds: int, counts: Sequence[int]) -> None:
     """One epoch from SeaweedFS with an empty cache."""
     found: dict[Key, list[float]] = {}
     (folder / "weed").mkdir()
@@ -225,14 +231,16 @@ def cold(places: dict[int, str], folder: Path, *, rounds: int) -> None:
         for number in remote:
             upload(Path(places[number]), BUCKET, f"side-{number}")
         for _ in range(rounds):
-            for workers in WORKERS:
+            for workers in counts:
                 for number, side in remote.items():
                     cache = folder / "cache"
                     ends, _ = deliver(side, f"s3://{BUCKET}/side-{number}", cache, workers, epochs=1)
                     found.setdefault((side.name, side.decoder, workers), []).append(367 / ends[0])
                     remove(cache)
-        stamp(f"cold from SeaweedFS, {rounds} rounds of one epoch, samples/s with 0 / 1 / 2 workers")
-        table({"first epoch": found})
+        stamp(
+            f"cold from SeaweedFS, {rounds} rounds of one epoch, samples/s with {workers_text(counts)} workers"
+        )
+        table({"first epoch": found}, counts)
 
 
 def decoded(root: Path, folder: Path) -> None:
@@ -271,7 +279,7 @@ def decoded(root: Path, folder: Path) -> None:
         print(f"{way}: {rate:.2f} GB/s, {rate / middle['copy']:.2f} of a plain copy (goal {GOAL_COPY})")
 
 
-def training(ours: str) -> None:
+def training(ours: str, *, counts: Sequence[int]) -> None:
     """Batches/s of a search's own training set, augmentation of ``small_unet`` included."""
     dataset = open_dataset(ours)
     candidate = load_preset("small_unet").candidate()
@@ -283,7 +291,7 @@ def training(ours: str) -> None:
         ignore_index=dataset.manifest.ignore_index, seed=0, num_classes=dataset.num_classes,
     )  # fmt: skip
     stamp(f"training set of a search, opened in {time.perf_counter() - started:.2f} s")
-    for workers in WORKERS:
+    for workers in counts:
         rates = []
         for _ in range(3):
             source = batches(made, range(1, 4), loader_workers=workers)
@@ -311,20 +319,21 @@ def memory(ours: str, folder: Path, gigabytes: float) -> None:
 
 
 def synthetic(ours: str, dest: str, gigabytes: float) -> None:
-    """A data set of volumes of noise, 128 x 128 x 64 with labels, 3 MiB each."""
+    """A data set of volumes of noise, 128 x 128 x 64 with labels, 3 MiB each; every shard has the same under other ids."""
     like, store, rng = open_dataset(ours).manifest, open_store(dest), np.random.default_rng(0)
     digest = hashlib.sha256(str(gigabytes).encode()).hexdigest()
     shape = (128, 128, 64)
+    rows = [
+        encode_row(
+            "same", "train", image=volume(rng, (1, *shape), np.int16), picture=None, codec="raw+zstd",
+            labels=volume(rng, shape, np.uint8), spacing=(1.0, 1.0, 1.0), affine=np.eye(4), group=None,
+        )
+        for _ in range(ROWS_A_SHARD)
+    ]  # fmt: skip
     shards = []
     for number in range(max(1, round(gigabytes * 1e9 / (ROWS_A_SHARD * 3 * 2**20)))):
-        rows = [
-            encode_row(
-                f"{number:05d}-{row:02d}", "train", image=volume(rng, (1, *shape), np.int16), picture=None, codec="raw+zstd",
-                labels=volume(rng, shape, np.uint8), spacing=(1.0, 1.0, 1.0), affine=np.eye(4), group=None,
-            )
-            for row in range(ROWS_A_SHARD)
-        ]  # fmt: skip
-        info, data = encode_shard(rows, digest)
+        named = [replace(row, id=f"{number:05d}-{place:02d}") for place, row in enumerate(rows)]
+        info, data = encode_shard(named, digest)
         publish_shard(store, info, data)
         shards.append(info)
     publish_manifest(store, replace(like, digest=digest, shards=tuple(shards), axes=("x", "y", "z")))
