@@ -23,6 +23,7 @@ NEGLIGIBLE = -10.0  # log2 of a weight, relative to the largest, under which a t
 
 Role = Literal["distribution", "region", "boundary", "regulariser"]
 ROLES: tuple[Role, ...] = get_args(Role)  # in the order of a canonical loss
+SEE_LABELS: tuple[Role, ...] = ("distribution", "region")  # whose terms stumble over a label of no class
 Cost = Literal["pixel", "sort", "distance", "forward"]
 
 
@@ -139,6 +140,7 @@ class Loss:
 
         Raises:
             ShapeError: The sizes do not fit, or K < 2.
+            SpaceError: On the CPU, a label is neither in [0, K) nor ignored. A card is not asked, as the host would wait.
         """
         scores = _scores(logits, labels, ignore_index, extras)
         if self.balance == "values" or norms is None:
@@ -152,7 +154,8 @@ class Loss:
         leaf = logits.detach().float().requires_grad_()
         with torch.autocast(logits.device.type, enabled=False):
             values = [
-                weighted.term.value(_scores(leaf, labels, ignore_index, extras)) for weighted in self.terms
+                _of_term(weighted.term, _scores(leaf, labels, ignore_index, extras))
+                for weighted in self.terms
             ]
             return torch.stack([torch.autograd.grad(value, leaf)[0].norm() for value in values])
 
@@ -186,11 +189,24 @@ def _value(scores: Scores, terms: tuple[Weighted, ...], scales: Sequence[float |
     """Weighted mean of terms, each scaled beforehand, in float32."""
     shares = [2.0**weighted.log_ratio for weighted in terms]
     total: Tensor | None = None
+    if not any(weighted.term.role in SEE_LABELS for weighted in terms):
+        scores.check_labels()
     with torch.autocast(scores.logits.device.type, enabled=False):
         for share, weighted, scale in zip(shares, terms, scales, strict=True):
             weight = share / sum(shares) * weighted.schedule.factor(scores.extras.fraction)
             if weight > 0:
-                part = weight * scale * weighted.term.value(scores)
+                value = _of_term(weighted.term, scores)
+                factor = weight * scale
+                part = value if isinstance(factor, float) and factor == 1 else factor * value
                 total = part if total is None else total + part
     assert total is not None, "a loss has a term that is always on"
     return total
+
+
+def _of_term(term: LossTerm, scores: Scores) -> Tensor:
+    """A term in a loss; a label of no class is named."""
+    try:
+        return term.value(scores)
+    except (IndexError, RuntimeError):  # what such a label makes of terms that see labels
+        scores.check_labels()
+        raise

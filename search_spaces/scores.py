@@ -112,6 +112,22 @@ class Scores:
         """Labels with 0 at ignored pixels, so that they can index classes, (N, *S) int64."""
         return self.target if self.whole else self.target.masked_fill(~self.valid, 0)
 
+    def check_labels(self) -> None:
+        """Look for a label of no class; a card is not asked, as the host would wait.
+
+        Raises:
+            SpaceError: A label is neither in [0, K) nor ignored.
+        """
+        if self.target.device.type != "cpu":
+            return
+        classes = self.logits.shape[1]
+        wrong = self.valid & ((self.target < 0) | (self.target >= classes))
+        if wrong.any():
+            raise SpaceError(
+                f"loss: a label is {int(self.target[wrong][0])}; whole numbers from 0 to {classes - 1}, and "
+                f"{self.ignore_index} for ignored pixels, are allowed."
+            )
+
     @functools.cached_property
     def log_probs(self) -> Tensor:
         """Log-softmax over classes, (N, K, *S)."""
@@ -179,10 +195,14 @@ class Scores:
             share = self.valid if weights is None else weights[self.labels] * self.valid
             return losses / share.sum().clamp(min=1 if weights is None else TINY)
         samples, classes = self.logits.shape[:2]
-        flat, target = self.log_probs.reshape(samples, classes, 1, -1), self.target.reshape(samples, 1, -1)
+        flat, target = self.log_probs, self.target
+        if target.dim() > 3:
+            flat, target = flat.reshape(samples, classes, 1, -1), target.reshape(samples, 1, -1)
         # torch's own mean is 0 / 0 where nothing is valid; its parts come at no further cost
         total, share = torch.ops.aten.nll_loss2d_forward(flat, target, weights, SUM, self.ignore_index)
-        found: Tensor = total / torch.where(share > 0, share, 1.0)
+        found: Tensor = total / (
+            share.clamp(min=1) if weights is None else torch.where(share > 0, share, 1.0)
+        )
         return found
 
     def mean(self, per_pixel: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from loss_extras import close, of_two
 from torch import Tensor
 
 from search_spaces.candidate import canonical
-from search_spaces.errors import SpaceError
 from search_spaces.losses.balanced_cross_entropy import BalancedCrossEntropy
 from search_spaces.losses.combo import Combo
 from search_spaces.losses.conservative import Conservative
@@ -263,12 +262,3 @@ def test_special_cases_have_one_name() -> None:
     assert canonical(TopK(1.0)) == CrossEntropy()
     assert canonical(FocalTversky(1.0, 0.3)) == Tversky(0.3)
     assert canonical(FocalTversky(1.0, 0.5)) == Dice()
-
-
-def test_a_label_of_no_class_is_named() -> None:
-    logits, labels = batch()
-    labels[0, 3, 3] = 7
-    with pytest.raises(
-        SpaceError, match="a label is 7; whole numbers from 0 to 2, and 255 for ignored pixels"
-    ):
-        Dice()(logits, labels)

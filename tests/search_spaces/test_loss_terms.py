@@ -139,3 +139,14 @@ def test_other_terms_need_nothing(kind: str) -> None:
     logits, labels = batch()
     value = term_of(kind)(logits, labels, extras=NO_NEED)
     assert torch.equal(value, term_of(kind)(logits, labels))
+
+
+@pytest.mark.parametrize("label", [3, 7, -1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_of_no_class_is_named(kind: str, label: int) -> None:
+    logits, labels = batch()
+    given = extras(labels, 3)
+    labels[1, 3, 3] = label
+    message = f"a label is {label}; whole numbers from 0 to 2, and 255 for ignored pixels, are allowed"
+    with pytest.raises(SpaceError, match=message):
+        term_of(kind)(logits, labels, extras=given)
