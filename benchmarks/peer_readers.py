@@ -141,7 +141,7 @@ class Side:
         make: A loader of batches, from the folder or address of what was written, a folder for a cache, and the workers.
         write: Writes the pairs; None for ours and for the folder.
         decoder: ``own`` or ``ours``.
-        remote: Whether it reads from an S3 server at an address.
+        remote: Whether it reads from an S3 server at a plain address; litdata's client wants TLS.
     """
 
     name: str
@@ -216,12 +216,12 @@ def sides() -> tuple[Side, ...]:
         Side("image folder", folder(by_pillow), None, "own", False),
         Side("WebDataset", _webdataset(by_pillow), write_tar, "own", True),
         Side("MosaicML MDS", _mds(as_images), write_mds_pictures, "own", True),
-        Side("litdata, pictures", _litdata(as_images), write_litdata_pictures, "own", True),
-        Side("litdata, Pillow", _litdata(by_pillow), write_litdata, "own", True),
+        Side("litdata, pictures", _litdata(as_images), write_litdata_pictures, "own", False),
+        Side("litdata, Pillow", _litdata(by_pillow), write_litdata, "own", False),
         Side("image folder", folder(by_ours), None, "ours", False),
         Side("WebDataset", _webdataset(by_ours), write_tar, "ours", True),
         Side("MosaicML MDS", _mds(by_ours), write_mds, "ours", True),
-        Side("litdata", _litdata(by_ours), write_litdata, "ours", True),
+        Side("litdata", _litdata(by_ours), write_litdata, "ours", False),
     )
 
 
@@ -286,16 +286,8 @@ def _litdata(decode: Callable[[Any, Any], Sample]) -> Callable[[str, Path, int],
     def make(place: str, cache: Path, workers: int) -> Iterable[Any]:
         from litdata import StreamingDataLoader, StreamingDataset
 
-        options: dict[str, Any] = {}
-        if place.startswith("s3://"):
-            options["cache_dir"] = str(cache)
-            options["storage_options"] = {
-                "endpoint_url": os.environ["AWS_ENDPOINT_URL"],
-                "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
-                "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
-            }
         transform = _Keys(decode)
-        source = StreamingDataset(place, shuffle=True, transform=transform, **options)
+        source = StreamingDataset(place, shuffle=True, transform=transform)
         return StreamingDataLoader(  # type: ignore[no-any-return]
             source,
             batch_size=BATCH,
