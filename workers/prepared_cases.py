@@ -11,7 +11,6 @@ file, which each process checks when it first maps it. A file that is damaged, o
 
 import hashlib
 import json
-import mmap
 import os
 import re
 import uuid
@@ -26,6 +25,7 @@ from typing import Any, cast, overload
 import numpy as np
 import numpy.typing as npt
 import scipy
+import torch
 from safetensors.numpy import save
 
 from workers.data.dataset import Dataset
@@ -189,18 +189,14 @@ def _save(path: Path, case: Prepared, group: PreparedGroup, *, ignore_index: int
 def _load(path: Path, id: str, fitted: Fitted) -> Prepared | None:
     """The case of a file; None where there is no file or a damaged one."""
     try:
-        with path.open("rb") as file:
-            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):  # ValueError: an empty file
-        return None
-    try:
+        held = _mapped(path)
         header = _header(held)
         arrays = {name: _array(held, header, name) for name in header.tensors}
         fields = header.fields
         if fields["id"] != id:
             return None
         pixels, labels = arrays["pixels"], cast(LabelArray, arrays["labels"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     if fields["volume"]:
         pixels, labels = np.moveaxis(pixels, 0, -1), np.moveaxis(labels, 0, -1)
@@ -225,28 +221,44 @@ def _load(path: Path, id: str, fitted: Fitted) -> Prepared | None:
     )
 
 
-def _header(held: mmap.mmap) -> _Header:
+def _mapped(path: Path) -> npt.NDArray[np.uint8]:
+    """The bytes of a file, read only. Python's own map would keep a file handle, of which a process usually has 1024.
+
+    Raises:
+        OSError: It is not there or cannot be mapped.
+    """
+    size = path.stat().st_size
+    try:
+        tensor = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    except RuntimeError as error:  # gone or another one since its size was asked for, or no more maps
+        raise OSError(f"{path}: cannot be mapped") from error
+    held = cast(npt.NDArray[np.uint8], tensor.numpy())
+    held.setflags(write=False)
+    return held
+
+
+def _header(held: npt.NDArray[np.uint8]) -> _Header:
     """What a file says of itself, once it has its checksum.
 
     Raises:
         ValueError: Damaged.
     """
-    start = 8 + int.from_bytes(held[:8], "little")
+    start = 8 + int.from_bytes(held[:8].tobytes(), "little")
     if not 8 < start <= len(held):
         raise ValueError("no header")
-    written = _CRC.search(held, 0, start)
+    head = held[:start].tobytes()
+    written = _CRC.search(head)
     if written is None:
         raise ValueError("no checksum")
-    with memoryview(held) as whole:
-        crc = zlib.crc32(whole[start:], zlib.crc32(_CRC.sub(_NO_CRC, held[:start], count=1)))
+    crc = zlib.crc32(held[start:].data, zlib.crc32(_CRC.sub(_NO_CRC, head, count=1)))
     if f"{crc:08x}".encode() != written[1]:
         raise ValueError("another checksum")
-    head = json.loads(held[8:start])
-    facts = head.pop("__metadata__")
-    return _Header(json.loads(facts["case"]), head, start)
+    tensors = json.loads(head[8:])
+    facts = tensors.pop("__metadata__")
+    return _Header(json.loads(facts["case"]), tensors, start)
 
 
-def _array(held: mmap.mmap, header: _Header, name: str) -> npt.NDArray[Any]:
+def _array(held: npt.NDArray[np.uint8], header: _Header, name: str) -> npt.NDArray[Any]:
     facts = header.tensors[name]
     first, last = facts["data_offsets"]
     dtype = np.dtype(_TYPES[facts["dtype"]])

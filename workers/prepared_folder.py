@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from workers.data.shard_cache import cache_limit
+from workers.file_lock import is_at
 
 IN_USE = "in-use"
 GONE = ".gone."
@@ -36,6 +37,7 @@ class PreparedGroup:
         self._holder = 0  # process that holds it
         self._room = 0
         self._surveyed = -SURVEY_S
+        self._is_full = False  # at the last survey
 
     def __reduce__(self) -> tuple[object, ...]:
         return PreparedGroup, (self.path.parent.parent, self.path.name)
@@ -52,9 +54,15 @@ class PreparedGroup:
             self.path.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # removed at this moment
                 handle = os.open(self.path / IN_USE, os.O_RDWR | os.O_CREAT, 0o644)
-                fcntl.flock(handle, fcntl.LOCK_SH)
-                if _is_at(handle, self.path / IN_USE):
-                    os.utime(handle)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_SH)
+                    is_held = is_at(handle, self.path / IN_USE)
+                    if is_held:
+                        os.utime(handle)
+                except BaseException:  # such as a file system without locks
+                    os.close(handle)
+                    raise
+                if is_held:
                     self._holder = os.getpid()
                     weakref.finalize(self, os.close, handle)
                     return
@@ -67,9 +75,11 @@ class PreparedGroup:
         Raises:
             DataError: ``SEGSEARCH_CACHE_LIMIT`` is no size.
         """
-        if num_bytes > self._room or time.monotonic() - self._surveyed > SURVEY_S:
+        is_old = time.monotonic() - self._surveyed > SURVEY_S
+        if is_old or (num_bytes > self._room and not self._is_full):
             self._room = self._make_room(num_bytes)
             self._surveyed = time.monotonic()
+            self._is_full = num_bytes > self._room
         if num_bytes > self._room:
             return False
         self._room -= num_bytes
@@ -107,7 +117,7 @@ def _remove(path: Path) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_at(handle, path / IN_USE):
+        if not is_at(handle, path / IN_USE):
             return False
         gone = path.with_name(f"{path.name}{GONE}{uuid.uuid4().hex}")
         path.rename(gone)
@@ -130,9 +140,3 @@ def _size(path: str) -> tuple[int, float]:
                 if entry.name == IN_USE:
                     last = status.st_mtime
     return size, last
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    with suppress(OSError):
-        return os.path.samestat(os.fstat(handle), path.stat())
-    return False

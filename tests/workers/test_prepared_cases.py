@@ -1,6 +1,8 @@
 """Prepared cases from files: the same as prepared in memory, shared by trials, remade when damaged, never in the way."""
 
 import copy
+import errno
+import fcntl
 import gc
 import os
 import pickle
@@ -16,10 +18,11 @@ import numpy as np
 import pytest
 
 from search_spaces.preprocessing import Percentile, Preprocessing, Window, ZScore
-from workers import prepared_cases
+from workers import prepared_cases, prepared_folder
 from workers.contract import DataView
 from workers.data.dataset import Dataset, open_dataset
 from workers.prepared_cases import PreparedCases
+from workers.prepared_folder import PreparedGroup
 from workers.preprocessing import MAX_PLACES, Prepared, fit, places_of_classes, prepare
 
 CHOICES = (
@@ -144,6 +147,52 @@ def test_where_nothing_can_be_written_cases_are_prepared_each_time(
     assert len(recwarn) == 1 and "prepared cases cannot be kept" in str(recwarn[0].message)
 
 
+def test_mapped_cases_hold_no_file_handles(dataset: Dataset, tmp_path: Path) -> None:
+    """A process usually has 1024, and a data set more cases."""
+    cases = PreparedCases(dataset, "train", fit(Preprocessing(), dataset.manifest), tmp_path)
+    cases[0]
+    before = _num_handles()
+    held = list(cases)
+    assert len(held) > 1 and not any(case.pixels.flags.writeable for case in held)
+    assert _num_handles() == before
+
+
+def test_a_file_system_without_locks_costs_no_file_handles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    group = PreparedGroup(tmp_path, "data")
+    before = _num_handles()
+    for _ in range(3):
+        with pytest.raises(OSError, match="not supported"):
+            group.hold()
+    assert _num_handles() == before
+
+
+def test_a_full_folder_is_not_surveyed_for_every_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A survey looks at every file of the folder, of which there may be 100,000."""
+    monkeypatch.setenv("SEGSEARCH_CACHE_LIMIT", "10kB")
+    group = PreparedGroup(tmp_path, "data")
+    group.hold()
+    surveys: list[str] = []
+
+    def size(path: str) -> tuple[int, float]:
+        surveys.append(path)
+        return 2000, 0.0
+
+    monkeypatch.setattr(prepared_folder, "_size", size)
+    assert [group.admits(size) for size in (9000, 9000, 9000, 9000, 5000, 9000)] == [False] * 4 + [
+        True,
+        False,
+    ]
+    assert len(surveys) == 1
+
+
 def test_it_crosses_to_another_process_without_its_maps(dataset: Dataset, tmp_path: Path) -> None:
     cases = PreparedCases(dataset, "train", fit(Preprocessing(), dataset.manifest), tmp_path)
     expected = cases[2].image
@@ -191,6 +240,10 @@ def test_memory_does_not_grow_with_what_is_read(dataset: Dataset, tmp_path: Path
     grown = _anonymous() - before
     print(f"grown by {grown / 2**20:.1f} MiB of {12 * 12 * 2} read")
     assert grown < 30 * 2**20
+
+
+def _num_handles() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _anonymous() -> int:
