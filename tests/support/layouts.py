@@ -156,3 +156,118 @@ def make_pascal_context(folder: Path, cases: int = 12) -> Path:
         "".join(f"{n}: {name}\n" for n, name in enumerate(categories, start=1))
     )
     return folder
+
+
+def save_dicom(path: Path, tags: dict[str, object], pixels: npt.NDArray[np.generic] | bytes) -> None:
+    """A little-endian DICOM file with these elements; bytes are the packed bits of a segmentation."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = tags["SOPClassUID"]
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    if not isinstance(pixels, bytes):
+        bits, signed = 8 * pixels.dtype.itemsize, int(pixels.dtype.kind == "i")
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = (
+            bits,
+            bits,
+            bits - 1,
+            signed,
+        )
+        data.Rows, data.Columns = pixels.shape[-2:]
+    for keyword, value in tags.items():
+        setattr(data, keyword, value)
+    data.PixelData = pixels if isinstance(pixels, bytes) else pixels.tobytes()
+    data["PixelData"].VR = "OW"
+    data.save_as(path, enforce_file_format=True)
+
+
+def save_series(
+    folder: Path, volume: npt.NDArray[np.generic], *, names: str = "slice{:02d}.dcm", **tags: object
+) -> None:
+    """Slices (Z, Y, X) at -10, -20, 5 mm and up, 0.5 x 0.75 x 2 mm, in an order of names that is not that of positions."""
+    for index, pixels in enumerate(volume):
+        placed: dict[str, object] = {
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+            "SeriesInstanceUID": "1.2.3",
+            "Modality": "CT",
+            "PatientID": "secret",
+            "PatientName": "Doe^Jane",
+            "InstanceNumber": index,
+            "ImagePositionPatient": [-10, -20, 5 + 2 * index],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "PixelSpacing": [0.75, 0.5],
+            "RescaleSlope": 1,
+            "RescaleIntercept": -1024,
+        }
+        save_dicom(folder / names.format(7 * index % len(volume)), placed | tags, pixels)
+
+
+def save_seg(
+    path: Path,
+    frames: list[tuple[int, int, npt.NDArray[np.bool_]]],
+    labels: tuple[str, ...] = ("liver", "tumour"),
+    *,
+    spacing: tuple[float, float] = (0.75, 0.5),
+    **tags: object,
+) -> None:
+    """A segmentation of such a series: frames of (slice, segment number, mask)."""
+    from pydicom.dataset import Dataset
+    from pydicom.pixels import pack_bits
+
+    def item(**elements: object) -> Dataset:
+        made = Dataset()
+        for keyword, value in elements.items():
+            setattr(made, keyword, value)
+        return made
+
+    masks = np.stack([mask for _, _, mask in frames]).astype(np.uint8)
+    shared = item(
+        PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+        PixelMeasuresSequence=[item(PixelSpacing=list(spacing))],
+    )
+    placed: dict[str, object] = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4",
+        "SeriesInstanceUID": "1.2.3.9",
+        "Modality": "SEG",
+        "SegmentationType": "BINARY",
+        "ReferencedSeriesSequence": [item(SeriesInstanceUID="1.2.3")],
+        "SegmentSequence": [
+            item(SegmentNumber=n, SegmentLabel=label) for n, label in enumerate(labels, start=1)
+        ],
+        "SharedFunctionalGroupsSequence": [shared],
+        "PerFrameFunctionalGroupsSequence": [
+            item(
+                PlanePositionSequence=[item(ImagePositionPatient=[-10, -20, 5 + 2 * index])],
+                SegmentIdentificationSequence=[item(ReferencedSegmentNumber=number)],
+            )
+            for index, number, _ in frames
+        ],
+        "NumberOfFrames": len(frames),
+        "Rows": masks.shape[1],
+        "Columns": masks.shape[2],
+        "BitsAllocated": 1,
+        "BitsStored": 1,
+        "HighBit": 0,
+        "PixelRepresentation": 0,
+    }
+    save_dicom(path, placed | tags, pack_bits(masks))
+
+
+def make_dicom_series(folder: Path, cases: int = 12) -> Path:
+    """Cases with .dcm files or bare names, their SEG beside the slices or in a folder below."""
+    for number in range(cases):
+        rng = np.random.default_rng(number)
+        case, odd = folder / f"case{number:02d}", number % 2
+        volume = rng.integers(0, 3000, (4, *SIZE), dtype=np.uint16)
+        save_series(case, volume, names="IM{:04d}" if odd else "slice{:02d}.dcm", PatientID=f"secret{number}")
+        drawn_labels = rng.integers(0, 3, (4, *SIZE))
+        frames = [
+            (index, segment, drawn_labels[index] == segment) for segment in (1, 2) for index in range(4)
+        ]
+        save_seg(case / ("SEG/1.dcm" if odd else "zseg.dcm"), frames)
+    return folder
