@@ -12,7 +12,7 @@ Deviations: data sets are not compared by meta-features; the user names the sear
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -113,12 +113,17 @@ class Shelf:
         if found.is_complete:
             self._complete.setdefault(found.duplicate, found)
 
-    def same_training(self, candidate: str, *, seed: int) -> Evidence | None:
-        """The full training of a candidate, named by its digest, that another search did as this one would."""
+    def same_training(self, candidate: str, *, seed: int, limits: Collection[str] = ()) -> Evidence | None:
+        """The full training of a candidate, named by its digest, that another search did as this one would.
+
+        Args:
+            limits: What this search limits and only epochs tell; a training that does not tell it does not stand.
+        """
         if not self._complete:
             return None
         key = duplicate_digest(candidate, data=self._data, protocol=self._protocol, seed=seed)
-        return self._complete.get(key)
+        found = self._complete.get(key)
+        return found if found and set(limits) <= found.epochs[-1]["metrics"].keys() else None
 
     def first(self, settings: "EngineSettings") -> list[Evidence]:
         """Evidence whose candidates are asked before the sampler is: a few of the best of ``transfer``, by their ranks there.
@@ -130,13 +135,14 @@ class Shelf:
                 (found for found in self.items if found.rank is not None), key=lambda found: found.rank or 0
             )
             transfer = [found for found in ranked if found.relation == "transfer"]
-            free = [found for found in ranked if settings.reuse and self._saves(found, seed=settings.seed)]
+            free = [found for found in ranked if settings.reuse and self._saves(found, settings)]
             self._first = (len(self.items), [*_few(free), *_few(transfer)])
         return self._first[1]
 
-    def _saves(self, found: Evidence, *, seed: int) -> bool:
+    def _saves(self, found: Evidence, settings: "EngineSettings") -> bool:
         """Whether a trial of its candidate need not be trained."""
-        return found.is_complete and self.same_training(found.trial.digest, seed=seed) is found
+        same = self.same_training(found.trial.digest, seed=settings.seed, limits=settings.limits)
+        return found.is_complete and same is found
 
 
 def duplicate_digest(candidate: str, *, data: str, protocol: Mapping[str, Any], seed: int) -> str:
@@ -168,7 +174,7 @@ def reuse(settings: "EngineSettings", state: "State", asked: Draft) -> tuple[Dra
     is_partial = body["source"] == "repeat" and body["to_epoch"] < body["max_epochs"]
     if not settings.reuse or is_partial:
         return ()
-    found = state.evidence.same_training(body["digest"], seed=body["seed"])
+    found = state.evidence.same_training(body["digest"], seed=body["seed"], limits=settings.limits)
     if found is None:
         return ()
     source, number = found.trial, body["trial"]

@@ -384,3 +384,23 @@ def test_an_audit_names_what_is_wrong_with_evidence(toys: SimpleNamespace, gathe
     assert f"{what}, which is another training." in faults_of(other)
     claimed = [("evidence", 1, {**piece[2], "relation": "transfer"}) if i is piece else i for i in bodies]
     assert any("although it is the same training" in fault for fault in faults_of(claimed))
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_training_that_does_not_tell_what_is_limited_here_is_not_taken_over(
+    toys: SimpleNamespace, gathered: Any, is_told: bool
+) -> None:
+    """Latency is measured only where a job asks for it."""
+
+    def curve(candidate: Candidate) -> Recording:
+        recording: Recording = toys.rising(candidate)
+        told = tuple(scores | {"latency_ms": 8.0} for scores in recording.metrics)
+        return replace(recording, metrics=told)
+
+    changes: dict[str, Any] = {"trials": 4, "scheduler": Scheduler("none", max_epochs=9)}
+    old = driver(toys, toys.settings(**changes), [opened()], curve=curve if is_told else toys.rising)
+    assert old.run() == "trials"
+    settings = toys.settings(**changes, reuse=True, limits={"latency_ms": 10.0})
+    new = driver(toys, settings, gathered({"old": old}, settings), curve=curve)
+    assert new.run() == "trials"
+    assert any(event.kind == "reused" for event in new.log.events) == is_told
