@@ -36,7 +36,7 @@ class Spread(Protocol):
 
         Raises:
             WorkerError: As the function raises.
-            DataError: A process died.
+            DataError: A process died, or a file cannot be read.
         """
 
 
@@ -80,7 +80,7 @@ class LocalSpread:
                 if self._pipes or expected_s > PAYS_S:
                     yield from self._elsewhere(function, tasks, number)
                     return
-            yield number, function(task)
+            yield number, _result(_outcome(function, task))
 
     def _elsewhere(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], first: int
@@ -124,11 +124,27 @@ def _hand(pipe: "Connection[Any, Any]", function: Callable[[Task], Any], task: T
 
 def _answer(pipe: "Connection[Any, Any]") -> Any:
     try:
-        is_right, answer = pipe.recv()
+        outcome = pipe.recv()
     except (EOFError, OSError):
         raise DataError(
             "a process of the ingest died, perhaps for lack of memory; give fewer --jobs."
         ) from None
+    return _result(outcome)
+
+
+def _outcome(function: Callable[[Task], Any], task: Task) -> tuple[bool, Any]:
+    """Errors that a user should read come as values; a file may go away or become unreadable at any time."""
+    try:
+        return True, function(task)
+    except WorkerError as error:
+        return False, error
+    except OSError as error:
+        what = f"{error.filename or 'a file'}: cannot be read ({error.strerror or error})"
+        return False, DataError(f"{what}; leave the source folder as it is, and ingest again.")
+
+
+def _result(outcome: tuple[bool, Any]) -> Any:
+    is_right, answer = outcome
     if not is_right:
         raise answer
     return answer
@@ -144,10 +160,6 @@ def serve(handle: int) -> None:
         except (EOFError, OSError):
             return
         try:
-            answer = True, function(task)
-        except WorkerError as error:
-            answer = False, error
-        try:
-            pipe.send(answer)
+            pipe.send(_outcome(function, task))
         except OSError:
             return

@@ -106,3 +106,13 @@ def test_kept_rows_that_were_altered_are_not_taken(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     assert load_rows(str(path), crc) is None
     assert save_rows(str(tmp_path / "missing/rows.arrow"), []) is None
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_file_that_went_away_is_named(tmp_path: Path, at_once: None, jobs: int) -> None:
+    tasks = [str(tmp_path), str(tmp_path / "gone.png"), str(tmp_path)]
+    with (
+        pytest.raises(DataError, match=r"gone\.png: cannot be read \(No such file or directory\)"),
+        spread.LocalSpread(jobs) as local,
+    ):
+        list(local.each(os.path.getsize, tasks))
