@@ -93,6 +93,8 @@ def _asides(store: Store, older_than_s: float) -> tuple[Path, ...]:
         return ()
     now = time.time()
     found = (
-        path for name in ("objects", "manifests", "refs") for path in (root.parent / name).glob(".*.tmp")
+        path
+        for name in ("objects", "manifests", "refs", "skipped")
+        for path in (root.parent / name).glob(".*.tmp")
     )
     return tuple(sorted(path for path in found if now - path.stat().st_mtime >= older_than_s))

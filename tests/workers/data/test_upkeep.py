@@ -186,9 +186,13 @@ def test_only_what_is_old_and_named_by_no_manifest_is_garbage(images: Path, tmp_
     aside = dest / "objects/.x.arrow.1.2.tmp"
     aside.write_bytes(b"12345")
     age(aside, 48 * HOUR)
+    (dest / "skipped").mkdir()
+    listing = dest / "skipped/.x.json.1.2.tmp"
+    listing.write_bytes(b"678")
+    age(listing, 48 * HOUR)
     found = find_garbage(str(dest), older_than_s=24 * HOUR)
-    assert set(found.keys) == orphans - {young} and found.asides == (aside,) and found.young == 1
-    assert found.num_bytes == 5 + sum((dest / key).stat().st_size for key in found.keys)
+    assert set(found.keys) == orphans - {young} and found.asides == (aside, listing) and found.young == 1
+    assert found.num_bytes == 8 + sum((dest / key).stat().st_size for key in found.keys)
     remove_garbage(str(dest), found)
     assert not aside.exists() and (dest / young).exists()
     assert {f"objects/{path.name}" for path in (dest / "objects").iterdir()} == named | {young}
