@@ -6,7 +6,8 @@ Deviations: slices follow their positions, never their instance numbers. Overlay
 
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ class Grid:
     size: tuple[int, int, int]
 
     def voxel(self, place: Vector) -> Vector:
-        """Voxel indices, with fractions, of a place."""
-        return np.asarray(np.linalg.solve(self.steps, place - self.origin), np.float64)
+        """Voxel indices, with fractions, of a place (3,) or of places (3, N)."""
+        away = (place.T - self.origin).T
+        return np.asarray(np.linalg.solve(self.steps, away), np.float64)
 
     def __str__(self) -> str:
         size = " x ".join(map(str, self.size))
@@ -64,6 +66,14 @@ def open_pydicom(module: str = "pydicom") -> Any:
         raise DataError(
             "source dicom_series: the package pydicom is not installed; run pip install 'segsearch[dicom]'."
         ) from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without pydicom's warnings about odd but readable headers, which quote them: a patient's name could be in one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def has_magic(path: Path) -> bool:
@@ -91,16 +101,14 @@ def sop_class(path: Path) -> str:
 
 
 def load(path: Path, *, pixels: bool = True) -> Any:
-    """A data set of pydicom, whose warnings about odd but readable headers are left out.
+    """A data set of pydicom.
 
     Raises:
         DataError: It is damaged, or pydicom is missing.
     """
     pydicom = open_pydicom()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            part = pydicom.dcmread(path, stop_before_pixels=not pixels)
+        part = pydicom.dcmread(path, stop_before_pixels=not pixels)
     except (*_DAMAGED, pydicom.errors.InvalidDicomError) as error:
         raise DataError(
             f"{shown(path)}: cannot be read as DICOM ({type(error).__name__}); replace it."
@@ -136,7 +144,7 @@ def numbers(part: Any, keyword: str, count: int, where: str) -> Vector:
     Raises:
         DataError: It is missing, or has another count of numbers.
     """
-    given = np.ravel(np.array(part.get(keyword) if part.get(keyword) is not None else [], np.float64))
+    given = _given(part, keyword, where)
     if len(given) != count or not np.isfinite(given).all():
         raise DataError(
             f"{where}: {keyword} with {len(given)} numbers; expected {count}; correct its header."
@@ -183,6 +191,11 @@ def ordered(parts: Sequence[Part], where: str) -> tuple[list[Part], Grid]:
         )
     step = (places[order[-1]] - places[order[0]]) / (len(parts) - 1)
     grid = Grid(np.column_stack([planes[0], step]), places[order[0]], size)
+    off = grid.voxel(places[order].T).T - np.arange(len(parts))[:, None] * (0, 0, 1)
+    if np.abs(off).max() > TOLERANCE:
+        raise DataError(
+            f"{where}: slices do not lie in one line; allowed is one straight stack; move the others out."
+        )
     return [parts[index] for index in order], grid
 
 
@@ -193,9 +206,7 @@ def pixels(part: Any, where: str) -> Array:
         DataError: They are damaged, or of a transfer syntax that pydicom cannot decode here.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            values: Array = part.pixel_array
+        values: Array = part.pixel_array
     except _DAMAGED as error:
         syntax = getattr(part.file_meta.get("TransferSyntaxUID"), "name", "unknown")
         reason = " ".join(str(error).split())[:200]
@@ -223,5 +234,14 @@ def intensities(parts: Sequence[Part]) -> Array:
 
 
 def _factor(path: Path, part: Any, keyword: str, default: float) -> float:
-    given = part.get(keyword)
-    return default if given in (None, "") else float(numbers(part, keyword, 1, shown(path))[0])
+    where = shown(path)
+    return float(numbers(part, keyword, 1, where)[0]) if _given(part, keyword, where).size else default
+
+
+def _given(part: Any, keyword: str, where: str) -> Vector:
+    """Numbers of an element, which pydicom parses only now; none where it is missing or empty."""
+    try:
+        value = part.get(keyword)
+        return np.ravel(np.array([] if value in (None, "") else value, np.float64))
+    except _DAMAGED:
+        raise DataError(f"{where}: {keyword} is no number; correct its header.") from None

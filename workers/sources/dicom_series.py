@@ -33,6 +33,7 @@ from workers.dicom_file import (
     ordered,
     pixels,
     plane,
+    quiet,
     sop_class,
 )
 from workers.errors import DataError
@@ -70,6 +71,7 @@ class DicomSeries(Source):
     def recognise(self, folder: Path) -> bool:
         return any(has_magic(path) for case in _case_folders(folder) for path in _candidates(case))
 
+    @quiet()
     def plan(self, folder: Path) -> SourcePlan:
         open_pydicom()
         found: dict[str, tuple[SampleFiles, tuple[str, ...]]] = {}
@@ -112,6 +114,7 @@ class DicomSeries(Source):
             ),
         )
 
+    @quiet()
     def read(self, sample: SampleFiles) -> RawCase:
         where = sample.image.parent.name
         parts = [

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from layouts import make_dicom_series, save_seg, save_series
 
 from workers.data.ingest import ingest
+from workers.dicom_file import ordered
 from workers.errors import DataError
 from workers.source import RawCase, SourcePlan, open_source
 
@@ -129,6 +131,7 @@ def test_one_patient_is_one_group_and_none_is_the_folder(tmp_path: Path) -> None
     ("slice_elements", "says"),
     [
         ({"ImagePositionPatient": [-10, -20, 6.5]}, "slice distances from"),
+        ({"ImagePositionPatient": [-8, -20, 7]}, "do not lie in one line"),
         ({"ImagePositionPatient": None}, "ImagePositionPatient with 0 numbers"),
         ({"SeriesInstanceUID": "1.2.4"}, "slices of 2 series"),
         ({"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, "different orientation or pixel spacing"),
@@ -142,6 +145,36 @@ def test_a_broken_series_is_refused(case: Path, slice_elements: dict[str, Any], 
     edit(case / "slice01.dcm", **slice_elements)
     with pytest.raises(DataError, match=says):
         read_case(case.parent)
+
+
+def test_oblique_slices_follow_their_normal() -> None:
+    parts = []
+    for x in (6.0, 12.0, 9.0):  # rows along y, columns down along -z: the normal is -x
+        part = pydicom.Dataset()
+        part.Rows, part.Columns, part.PixelSpacing = 4, 5, [2, 1]
+        part.ImageOrientationPatient, part.ImagePositionPatient = [0, 1, 0, 0, 0, -1], [x, 7, 8]
+        parts.append((Path(f"{x:g}"), part))
+    in_order, grid = ordered(parts, "case")
+    assert [path.name for path, _ in in_order] == ["12", "9", "6"]
+    assert np.allclose(grid.steps @ (3, 2, 1) + grid.origin, (12 - 3, 7 + 3, 8 - 4))
+    assert np.allclose(grid.voxel(np.array([9.0, 10.0, 4.0])), (3, 2, 1))
+
+
+def test_an_unreadable_number_is_named_without_its_text(case: Path) -> None:
+    path = case / "slice01.dcm"
+    path.write_bytes(path.read_bytes().replace(b"0.75\\0.5", b"Doe^\\0.5"))
+    with pytest.raises(DataError, match=r"slice01\.dcm: PixelSpacing is no number; correct its header\.$"):
+        read_case(case.parent)
+
+
+def test_odd_headers_that_can_be_read_pass_in_silence(case: Path) -> None:
+    path = case / "slice00.dcm"
+    edit(path, SpecificCharacterSet="ISO_IR 100")
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 999"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        read_case(case.parent)
+    assert not told
 
 
 def test_an_undecodable_transfer_syntax_is_named(case: Path) -> None:
