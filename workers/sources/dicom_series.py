@@ -6,8 +6,8 @@ Source: DICOM PS3.3 2024, C.8.20 (segmentation) and C.7.6.16 (functional groups)
 Deviations: positions turn from LPS to RAS+. Segments of one label are one class. Classes that overlap are refused.
 Overlays are left out. Needs the package pydicom: ``pip install 'segsearch[dicom]'``.
 
-Identity: ``group`` is a short SHA-256 of the patient's id. No name, id, date or UID enters the data set; names of case folders
-do. Whoever knows the ids can compute the groups again: they are pseudonyms.
+Identity: ``group`` is a short SHA-256 of the patient's id. No name, id, date or UID of a header enters the data set; names of
+case folders do, and names of files in problems. Whoever knows the ids can compute the groups again: they are pseudonyms.
 """
 
 import hashlib
