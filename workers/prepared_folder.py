@@ -3,7 +3,8 @@
 A group is in use as long as a process has a shared ``flock`` on its file ``in-use``, which the kernel drops when the process
 dies. Within a limit, ``SEGSEARCH_CACHE_LIMIT`` or else half of what is free on the disk, files are added; beyond it the group
 that was not used for longest is removed, and where all are in use nothing more is added: what is there is kept, since in a
-random order any file is as useful as another.
+random order any file is as useful as another. So that processes together keep the limit, each reserves what it may write next:
+a locked file of that length, which all count.
 """
 
 import fcntl
@@ -16,11 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from workers.data.shard_cache import cache_limit
-from workers.file_lock import is_at
+from workers.file_lock import alone, is_at, remove_unlocked
 
 IN_USE = "in-use"
 GONE = ".gone."
-SURVEY_S = 5.0  # sizes of others' files are looked at again after this time
+RESERVE = "reserve."
+SHARE = 64  # of the limit that a process reserves at once
+PATIENCE_S = 30.0  # for another process's survey
+SURVEY_S = 5.0  # a full folder is looked at again after this time
 ATTEMPTS = 10
 
 
@@ -38,6 +42,8 @@ class PreparedGroup:
         self._room = 0
         self._surveyed = -SURVEY_S
         self._is_full = False  # at the last survey
+        self._reserved: int | None = None  # a locked file, as long as what this process may still write
+        self._reserver = 0
 
     def __reduce__(self) -> tuple[object, ...]:
         return PreparedGroup, (self.path.parent.parent, self.path.name)
@@ -74,19 +80,37 @@ class PreparedGroup:
 
         Raises:
             DataError: ``SEGSEARCH_CACHE_LIMIT`` is no size.
+            OSError: Nothing can be written there.
         """
+        if self._reserver != os.getpid():
+            self._reserved, self._room, self._reserver = None, 0, os.getpid()
         is_old = time.monotonic() - self._surveyed > SURVEY_S
-        if is_old or (num_bytes > self._room and not self._is_full):
-            self._room = self._make_room(num_bytes)
+        if num_bytes > self._room and (is_old or not self._is_full):
+            with alone(self.path.parent / "room.lock", patience_s=PATIENCE_S, keep=True):
+                self._reserve(num_bytes)
             self._surveyed = time.monotonic()
             self._is_full = num_bytes > self._room
+        if self._reserved is not None:
+            os.ftruncate(self._reserved, self._room)  # what was admitted before is written by now
         if num_bytes > self._room:
             return False
         self._room -= num_bytes
         return True
 
-    def _make_room(self, num_bytes: int) -> int:
-        """Bytes that may be added after idle groups were removed, the longest unused first."""
+    def _reserve(self, num_bytes: int) -> None:
+        """Keep room for this file and some more, so that not every file asks for a survey; others count it as used."""
+        if self._reserved is None:
+            path = self.path / f"{RESERVE}{uuid.uuid4().hex}"
+            self._reserved = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            weakref.finalize(self, _release, self._reserved, path, os.getpid())
+            fcntl.flock(self._reserved, fcntl.LOCK_EX)
+        os.ftruncate(self._reserved, 0)
+        limit, room = self._survey(num_bytes)
+        self._room = max(0, min(room, max(num_bytes, limit // SHARE)))
+        os.ftruncate(self._reserved, self._room)
+
+    def _survey(self, num_bytes: int) -> tuple[int, int]:
+        """The limit, and bytes that may be added after idle groups were removed, the longest unused first."""
         top = self.path.parent
         groups, used = [], 0
         for folder in [entry for entry in os.scandir(top) if entry.is_dir()]:
@@ -106,7 +130,13 @@ class PreparedGroup:
             if path != self.path and _remove(path):
                 used -= size
                 free += size
-        return min(limit - used, free)
+        return limit, min(limit - used, free)
+
+
+def _release(handle: int, path: Path, process: int) -> None:
+    if os.getpid() == process:
+        path.unlink(missing_ok=True)
+    os.close(handle)
 
 
 def _remove(path: Path) -> bool:
@@ -135,6 +165,8 @@ def _size(path: str) -> tuple[int, float]:
     with suppress(OSError):
         for entry in os.scandir(path):
             with suppress(OSError):
+                if entry.name.startswith(RESERVE) and remove_unlocked(Path(entry.path)):
+                    continue  # of a process that died
                 status = entry.stat()
                 size += status.st_size
                 if entry.name == IN_USE:

@@ -260,9 +260,7 @@ def test_beyond_the_limit_nothing_is_added_and_what_is_there_stays(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
 ) -> None:
     fitted = fit(Preprocessing(), dataset.manifest)
-    first = PreparedCases(dataset, "train", fitted, tmp_path)
-    first[0]
-    (path,) = written(tmp_path)
+    path = one_file(dataset, fitted, tmp_path)
     monkeypatch.setenv("SEGSEARCH_CACHE_LIMIT", f"{3 * path.stat().st_size}B")
     limited = PreparedCases(dataset, "train", fitted, tmp_path)
     for _ in range(2):
@@ -309,3 +307,41 @@ def one_file(dataset: Dataset, fitted: Any, cache: Path) -> Path:
     gc.collect()
     (path,) = written(cache) - before
     return path
+
+
+def test_processes_together_keep_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of them fill a folder at once; one is killed with its reserve, which comes free."""
+    monkeypatch.setenv("SEGSEARCH_CACHE_LIMIT", "100kB")
+    script = (
+        "import sys; from pathlib import Path; from workers.prepared_folder import PreparedGroup\n"
+        "group = PreparedGroup(Path(sys.argv[1]), 'one'); group.hold(); written = 0\n"
+        "while group.admits(1000):\n"
+        "    (group.path / f'{sys.argv[2]}-{written}').write_bytes(bytes(1000)); written += 1\n"
+        "print(written, flush=True); input()"
+    )
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    try:
+        counts = [int(one.stdout.readline()) for one in writers if one.stdout is not None]
+    finally:
+        for one in writers:
+            one.kill()
+            one.communicate()
+    assert 95 <= sum(counts) <= 100
+    assert sum(path.stat().st_size for path in (tmp_path / "prepared" / "one").glob("*-*")) == 1000 * sum(
+        counts
+    )
+    group = PreparedGroup(tmp_path, "one")
+    group.hold()
+    left = 100_000 - 1000 * sum(counts)
+    assert group.admits(left)
+    (group.path / "last").write_bytes(bytes(left))
+    assert not group.admits(1)
+    assert len(list(group.path.glob("reserve.*"))) == 1
