@@ -205,8 +205,8 @@ class _Planner:
         whole = self._try(("space",), lambda: load_space(self.job.space), SpaceError)
         if whole is None:
             return None
-        for path in self.job.fix:
-            self._try(("fix", path), partial(narrow, whole, {path: self.job.fix[path]}), SpaceError)
+        for path, error in _misfits(whole, self.job.fix).items():
+            self._problem(("fix", path), str(error))
         if self.problems or slots is None:
             return None
         return self._try(("fix",), partial(narrow, whole, self._fix(slots)), SpaceError)
@@ -290,6 +290,21 @@ class _Planner:
 def has_fast_bf16() -> bool:
     """Whether the cores of this machine compute in bf16 rather than emulating it."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _misfits(space: Space, fix: Mapping[str, object]) -> dict[str, SpaceError]:
+    """Entries of a ``fix`` that narrow nothing, each with why; one may hang on a decision that another one fixes."""
+    fitting: dict[str, object] = {}
+    while True:
+        before, errors = len(fitting), dict[str, SpaceError]()
+        for path in [path for path in fix if path not in fitting]:
+            try:
+                narrow(space, {**fitting, path: fix[path]})
+                fitting[path] = fix[path]
+            except SpaceError as error:
+                errors[path] = error
+        if not errors or len(fitting) == before:
+            return errors
 
 
 def make_gate(

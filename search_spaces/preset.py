@@ -66,23 +66,17 @@ def preset_candidates(space: Space) -> list[tuple[str, Candidate]]:
         candidate = load_preset(name).candidate()
         if holds(space, candidate):
             found.append((name, candidate))
-    if found and all(path.startswith("loss.") for path in encode(space, found[0][1])):
+    base = found[0][1] if found else _first_point(space)
+    if all(path.startswith("loss.") for path in encode(space, base)):
         known = {digest(candidate) for _, candidate in found}
-        inside = [
-            (name, candidate) for name, candidate in _with_losses(found[0][1]) if holds(space, candidate)
-        ]
+        inside = [(name, candidate) for name, candidate in _with_losses(base) if holds(space, candidate)]
         found += [(name, candidate) for name, candidate in inside if digest(candidate) not in known]
     return found
 
 
 def losses_inside(space: Space) -> dict[str, bool]:
     """Whether a space holds each named loss, whatever the rest of the candidate is."""
-
-    def first(path: str, domain: Domain[T]) -> T:
-        return domain.first
-
-    base, _ = trace_of(space, first)
-    return {name: holds(space, candidate) for name, candidate in _with_losses(base)}
+    return {name: holds(space, candidate) for name, candidate in _with_losses(_first_point(space))}
 
 
 def holds(space: Space, candidate: Candidate) -> bool:
@@ -92,6 +86,15 @@ def holds(space: Space, candidate: Candidate) -> bool:
     except NotInSpaceError:
         return False
     return True
+
+
+def _first_point(space: Space) -> Candidate:
+    """The candidate of all first choices."""
+
+    def first(path: str, domain: Domain[T]) -> T:
+        return domain.first
+
+    return trace_of(space, first)[0]
 
 
 def _with_losses(base: Candidate) -> list[tuple[str, Candidate]]:

@@ -120,3 +120,17 @@ def test_a_limit_that_only_epochs_tell_is_not_asked_of_the_gate(dataset: Path) -
     plan = make_plan(*load_job_document(path))
     assert plan.settings.limits == {"latency_ms": 20.0} and plan.settings.constraints == {"parameters": 1e6}
     assert plan.latency and not plan_of(dataset, "null").latency
+
+
+def test_a_pin_may_hang_on_a_decision_that_another_pin_takes(dataset: Path) -> None:
+    def with_fix(fix: str) -> Plan:
+        path = dataset.parent / "fixed.yaml"
+        path.write_text(JOB.format(dataset=dataset, screening="null") + f"space: losses\nfix: {fix}\n")
+        return make_plan(*load_job_document(path))
+
+    both = with_fix("{loss.terms.1.log_ratio: 0.0, loss.terms.1.term.kind: dice}")
+    names = {name for name, _ in both.settings.presets}
+    assert "focal_dice" in names and "focal" in names
+    with pytest.raises(JobError) as caught:
+        with_fix("{loss.terms.1.log_ratio: 0.0, loss.terms.1.term.kind: dise}")
+    assert "dise" in str(caught.value) or any("dise" in str(problem) for problem in caught.value.problems)

@@ -13,6 +13,7 @@ from search_spaces.loss import Loss
 from search_spaces.loss_battery import fault_of
 from search_spaces.loss_presets import LossPreset, loss_presets
 from search_spaces.loss_space import TERMS
+from search_spaces.narrow import narrow
 from search_spaces.preset import load_preset, losses_inside, preset_candidates
 from search_spaces.space import decode, encode, load_space, mutate, sample
 
@@ -91,3 +92,12 @@ def test_a_loss_with_a_schedule_has_another_digest_and_one_without_its_old_one()
         )
     )
     assert digest(replace(base, loss=scheduled)) != digest(replace(base, loss=still))
+
+
+def test_named_losses_come_first_also_where_no_network_preset_is_inside() -> None:
+    kind = load_preset("small_unet").candidate().loss.terms[0].term.kind
+    assert kind != "focal"
+    narrowed = narrow(LOSSES, {"loss.terms.0.term.kind": "focal"})
+    names = [name for name, _ in preset_candidates(narrowed)]
+    assert names and "small_unet" not in names
+    assert set(names) <= {name for name, inside in losses_inside(narrowed).items() if inside}
