@@ -214,6 +214,10 @@ def _read(dataset: Dataset, ids: list[str]) -> list[str]:
     return [fingerprint(dataset, id) for id in ids]
 
 
+def _take(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns where threads run
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_every_way_to_start_processes(
@@ -226,7 +230,8 @@ def test_every_way_to_start_processes(
     assert _read(dataset, half) == [expected[id] for id in half]
     begin = time.monotonic()
     context = multiprocessing.get_context(method)
-    with context.Pool(2) as pool:
+    # An earlier test may have started the fork server, with the environment of that time.
+    with context.Pool(2, initializer=_take, initargs=(dict(os.environ),)) as pool:
         got = pool.starmap(_read, [(dataset, sorted(expected)[start::3]) for start in range(3)])
         pool.close()
         pool.join()
