@@ -1,6 +1,8 @@
 """An ingest on a real Ray gives what one process gives."""
 
 import json
+import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -43,6 +45,8 @@ def test_tasks_of_a_cluster_write_the_same_bytes(red_pictures: Path, tmp_path: P
             capture_output=True,
             text=True,
             timeout=240,
+            # Its own token and home: Ray would write a token into the user's.
+            env={**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32), "HOME": str(tmp_path)},
         )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
