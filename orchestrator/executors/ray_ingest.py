@@ -5,9 +5,10 @@ from typing import Any, TypeVar
 
 from orchestrator.errors import ExecutorError
 from orchestrator.executors.ray_tune import join
-from workers.errors import DataError, WorkerError
+from workers.data.spread import outcome, result_of
 
 TASKS_A_CORE = 2  # handed out ahead, so that no core waits
+ADVICE = "every node of the cluster must see the source folder"
 RETRIES = 3  # of a task whose node was lost; writing a shard twice changes nothing
 
 Task = TypeVar("Task")
@@ -33,7 +34,7 @@ class RaySpread:
     def each(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
         import ray
 
-        remote: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(_call)
+        remote: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(outcome)
         waiting = iter(range(len(tasks)))
         running: dict[Any, int] = {}
         while True:
@@ -41,29 +42,15 @@ class RaySpread:
                 number = next(waiting, None)
                 if number is None:
                     break
-                running[remote.remote(function, tasks[number])] = number
+                running[remote.remote(function, tasks[number], advice=ADVICE)] = number
             if not running:
                 return
             (ready, *_), _ = ray.wait(list(running), num_returns=1)
             done = running.pop(ready)
             try:
-                is_right, answer = ray.get(ready)
+                told = ray.get(ready)
             except ray.exceptions.RayError as error:
                 raise ExecutorError(
                     f"a task of the ingest was lost ({str(error).splitlines()[0]}); ingest again, finished shards stay."
                 ) from error
-            if not is_right:
-                raise answer
-            yield done, answer
-
-
-def _call(function: Callable[[Task], Result], task: Task) -> tuple[bool, Result | WorkerError]:
-    """Errors that a user should read come back as values, since Ray wraps what is raised."""
-    try:
-        return True, function(task)
-    except WorkerError as error:
-        return False, error
-    except FileNotFoundError as error:
-        return False, DataError(
-            f"{error.filename}: not on this node; every node of the cluster must see the source folder."
-        )
+            yield done, result_of(told)

@@ -80,7 +80,7 @@ class LocalSpread:
                 if self._pipes or expected_s > PAYS_S:
                     yield from self._elsewhere(function, tasks, number)
                     return
-            yield number, _result(_outcome(function, task))
+            yield number, result_of(outcome(function, task))
 
     def _elsewhere(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], first: int
@@ -124,15 +124,20 @@ def _hand(pipe: "Connection[Any, Any]", function: Callable[[Task], Any], task: T
 
 def _answer(pipe: "Connection[Any, Any]") -> Any:
     try:
-        outcome = pipe.recv()
+        answer = pipe.recv()
     except (EOFError, OSError):
         raise DataError(
             "a process of the ingest died, perhaps for lack of memory; give fewer --jobs."
         ) from None
-    return _result(outcome)
+    return result_of(answer)
 
 
-def _outcome(function: Callable[[Task], Any], task: Task) -> tuple[bool, Any]:
+def outcome(
+    function: Callable[[Task], Any],
+    task: Task,
+    *,
+    advice: str = "leave the source folder as it is, and ingest again",
+) -> tuple[bool, Any]:
     """Errors that a user should read come as values; a file may go away or become unreadable at any time."""
     try:
         return True, function(task)
@@ -140,11 +145,12 @@ def _outcome(function: Callable[[Task], Any], task: Task) -> tuple[bool, Any]:
         return False, error
     except OSError as error:
         what = f"{error.filename or 'a file'}: cannot be read ({error.strerror or error})"
-        return False, DataError(f"{what}; leave the source folder as it is, and ingest again.")
+        return False, DataError(f"{what}; {advice}.")
 
 
-def _result(outcome: tuple[bool, Any]) -> Any:
-    is_right, answer = outcome
+def result_of(told: tuple[bool, Any]) -> Any:
+    """What a function gave, or its error raised."""
+    is_right, answer = told
     if not is_right:
         raise answer
     return answer
@@ -160,6 +166,6 @@ def serve(handle: int) -> None:
         except (EOFError, OSError):
             return
         try:
-            pipe.send(_outcome(function, task))
+            pipe.send(outcome(function, task))
         except OSError:
             return
