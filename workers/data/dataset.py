@@ -110,15 +110,6 @@ class Dataset:
         number, row = self._place(id)
         return to_case(self._row(number, row), f"{self.location}: case {id!r}")
 
-    def shape(self, id: str) -> tuple[int, ...]:
-        """Shape of a case's image, (C, H, W) or (C, X, Y, Z), without decoding it; its shard is opened and verified.
-
-        Raises:
-            DataError: As ``case``.
-        """
-        number, row = self._place(id)
-        return self._shards.read(self.manifest.shards[number], lambda shard: shard.shape(row))
-
     def rows(self, number: int) -> Iterator[Row]:
         """Encoded rows of a shard, in order."""
         return (self._row(number, row) for row in range(len(self.manifest.shards[number].ids)))

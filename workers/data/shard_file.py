@@ -67,15 +67,6 @@ class ShardFile:
         batch, index = self._place(number)
         return row_at(batch, index)
 
-    def shape(self, number: int) -> tuple[int, ...]:
-        """Shape of a row's image; its payload is not copied or decoded.
-
-        Raises:
-            DamagedShardError: As ``row``.
-        """
-        batch, index = self._place(number)
-        return tuple(batch.column("shape")[index].as_py())
-
     def _place(self, number: int) -> tuple[Any, int]:
         """The verified batch of a row, and where in it the row is."""
         index = bisect_right(self._starts, number) - 1

@@ -42,7 +42,8 @@ if sys.argv[2]:
 before, seen = anonymous(), []
 for _ in range(2):
     for id in dataset.ids("train"):
-        assert dataset.case(id).image.nbytes == dataset.shape(id)[1] * 2**20
+        image = dataset.case(id).image
+        assert image.nbytes == image.shape[1] * 2**20
         seen.append(anonymous())
 print(json.dumps([before, max(seen), seen[len(seen) // 4], seen[-1], dataset.cache_counts.uncached]))
 """

@@ -34,16 +34,6 @@ def test_a_case_is_fresh_and_writable(location: str) -> None:
     assert np.array_equal(dataset.case(id).image, before)
 
 
-def test_a_shape_is_told_without_decoding(volumes: Path, tmp_path: Path) -> None:
-    ingest(volumes, str(tmp_path / "set"))
-    dataset = open_dataset(str(tmp_path / "set"))
-    ids = [id for split in dataset.manifest.splits for id in dataset.ids(split)]
-    told = {id: dataset.shape(id) for id in ids}
-    assert told == {id: dataset.case(id).image.shape for id in ids} and len(set(told.values())) == 3
-    with pytest.raises(DataError, match="no case 'nobody'"):
-        dataset.shape("nobody")
-
-
 def test_what_a_data_set_says_of_itself(location: str) -> None:
     dataset = open_dataset(location)
     assert (dataset.num_classes, dataset.num_channels, dataset.ndim, dataset.symmetries) == (3, 3, 2, (1,))

@@ -73,10 +73,10 @@ def test_a_process_keeps_a_sixteenth_of_the_cache_open(tmp_path: Path) -> None:
     size = max(info.num_bytes for info in infos)
     shards = OpenShards(store, ShardCache(cache, limit=16 * 2 * size), DIGEST)
     for info in infos:
-        shards.read(info, lambda shard: shard.shape(0))
+        shards.read(info, lambda shard: shard.row(0).shape)
     assert [is_open(copy_of(cache, info)) for info in infos] == [False, False, True, True]
-    shards.read(infos[2], lambda shard: shard.shape(0))
-    shards.read(infos[0], lambda shard: shard.shape(0))
+    shards.read(infos[2], lambda shard: shard.row(0).shape)
+    shards.read(infos[0], lambda shard: shard.row(0).shape)
     assert [is_open(copy_of(cache, info)) for info in infos] == [True, False, True, False]
 
 
@@ -88,7 +88,7 @@ def test_a_process_keeps_a_bounded_number_of_files_open(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for name in names:  # the same bytes under many names, each open already
         shards._open[name] = shards._opened(info)
-    shards.read(info, lambda shard: shard.shape(0))
+    shards.read(info, lambda shard: shard.row(0).shape)
     assert len(list(Path("/proc/self/fd").iterdir())) - before == MAX_OPEN
 
 
@@ -100,11 +100,11 @@ def test_a_closed_shard_is_hashed_again_only_if_its_file_changed(tmp_path: Path)
     path, counts = copy_of(cache, one), shards._cache
 
     def reopen() -> None:
-        shards.read(two, lambda shard: shard.shape(0))
+        shards.read(two, lambda shard: shard.row(0).shape)
         assert not is_open(path)
-        shards.read(one, lambda shard: shard.shape(0))
+        shards.read(one, lambda shard: shard.row(0).shape)
 
-    shards.read(one, lambda shard: shard.shape(0))
+    shards.read(one, lambda shard: shard.row(0).shape)
     header = one.header_bytes - 1  # padding in front of the first batch
     damage(path, header, same_time=True)
     reopen()
@@ -140,7 +140,7 @@ def test_another_process_opens_its_own(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "set")
     info = put_shard(store, 1)
     shards = OpenShards(store, ShardCache(tmp_path / "cache"), DIGEST)
-    shape = shards.read(info, lambda shard: shard.shape(0))
+    shape = shards.read(info, lambda shard: shard.row(0).shape)
     assert shape == (1, 60, 1000)
     other = pickle.loads(pickle.dumps(shards))  # noqa: S301  # made here
-    assert not other._open and other.read(info, lambda shard: shard.shape(0)) == shape
+    assert not other._open and other.read(info, lambda shard: shard.row(0).shape) == shape
