@@ -9,9 +9,7 @@ Specified in docs/data-format.md.
 
 import base64
 import hashlib
-import ipaddress
 import os
-import re
 import uuid
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -33,9 +31,8 @@ from urllib3.exceptions import HTTPError
 
 from workers.errors import MissingKeyError, StoreError
 from workers.local_store import LocalStore, checked_key
+from workers.location import bucket_and_prefix, has_scheme
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 _CONDITION = ("PreconditionFailed", "412")
 _CONFLICT = ("ConditionalRequestConflict", "409")
@@ -125,30 +122,11 @@ def open_store(location: str) -> Store:
     Raises:
         StoreError: Another scheme, or a location with credentials, options, an IP address or ``..``.
     """
-    scheme = _SCHEME.match(location)
-    if scheme is None:
+    if not has_scheme(location):
         if not location or "\0" in location:
             raise StoreError(f"location {location!r}: not a path; give a folder or s3://<bucket>/<prefix>.")
         return LocalStore(Path(location).expanduser())
-    shown = location.split("@")[-1].split("?")[0]
-    if scheme[1] != "s3":
-        raise StoreError(
-            f"location {shown!r}: scheme {scheme[1]}; allowed are a folder or s3://<bucket>/<prefix>."
-        )
-    bucket, _, prefix = location[len("s3://") :].partition("/")
-    if "@" in location or ":" in bucket:
-        raise StoreError(
-            f"location …{shown!r}: holds credentials, a host or a port; allowed is s3://<bucket>/<prefix>, "
-            "the rest comes from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
-    if "?" in location or "#" in location:
-        raise StoreError(f"location {shown!r}: holds options; allowed is s3://<bucket>/<prefix> without any.")
-    if not _BUCKET.fullmatch(bucket) or _is_address(bucket):
-        raise StoreError(
-            f"location {shown!r}: {bucket!r} is no bucket name; allowed is s3://<bucket>/<prefix>."
-        )
-    prefix = prefix.strip("/")
-    return S3Store(bucket, checked_key(prefix) if prefix else "")
+    return S3Store(*bucket_and_prefix(location))
 
 
 class S3Store:
@@ -368,9 +346,8 @@ def _client() -> Any:
         checksums: Literal["when_required", "when_supported"] = (
             "when_required" if endpoint else "when_supported"
         )
-        attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", REQUEST_ATTEMPTS))
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            retries={"mode": "standard", "total_max_attempts": _attempts()},
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=16,
@@ -383,6 +360,13 @@ def _client() -> Any:
             "s3", endpoint_url=endpoint, config=config
         )
     return _clients[mine]
+
+
+def _attempts() -> int:
+    given = os.environ.get("AWS_MAX_ATTEMPTS", str(REQUEST_ATTEMPTS))
+    if not given.isdecimal() or int(given) < 1:
+        raise StoreError(f"AWS_MAX_ATTEMPTS: {given!r} given; allowed is a whole number from 1.")
+    return int(given)
 
 
 def _endpoint() -> str | None:
@@ -401,11 +385,3 @@ def _retries(error: Exception) -> int:
     """How often the client tried again before it gave up."""
     answer: Any = getattr(error, "response", {})
     return int(answer.get("ResponseMetadata", {}).get("RetryAttempts", 0))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -10,7 +10,7 @@ A driver asks, writes the drafts it is given to the journal, applies the events 
 Nothing changes between ``ask`` and ``apply``, so a driver may die at any point: the next one replays and is asked again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.engine import events
@@ -18,6 +18,7 @@ from orchestrator.engine.events import Draft, Event, Finish, Purpose, Verdict
 from orchestrator.engine.evidence import reuse
 from orchestrator.engine.history import Memory
 from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.limits import beyond
 from orchestrator.engine.order import LegOrder, first_order
 from orchestrator.engine.pausing import Pausing
 from orchestrator.engine.proposal import Accepted, derived_seed, exhaustion, is_exhausted, propose
@@ -150,22 +151,14 @@ class Engine:
         drafts, stop = [events.epoch(result)], self._must_stop(trial, now)
         if trial.purpose == "search" and not trial.is_repeat and not trial.halted:
             metrics = drafts[0].body["metrics"]
-            if (beyond := self._beyond(trial, result.epoch, metrics)) is not None:
-                return Reaction((beyond, *drafts), stop=True)
+            if (over := beyond(trial.number, result.epoch, metrics, self.settings.limits)) is not None:
+                return Reaction((over, *drafts), stop=True)
             score = self.state.vector(
                 trial, epoch=result.epoch, metrics=metrics, train_s=result.train_seconds
             )
             if (reason := self._schedule.halt(trial, result.epoch, score)) is not None:
                 drafts.append(events.halted(trial.number, epoch=result.epoch, reason=reason))
         return Reaction(tuple(drafts), stop=stop or bool(trial.halted) or len(drafts) > 1)
-
-    def _beyond(self, trial: Trial, epoch: int, metrics: Mapping[str, float]) -> Draft | None:
-        """The end of a trial that an epoch shows to be beyond a limit."""
-        for limit, allowed in self.settings.limits.items():
-            if (value := metrics.get(limit, 0.0)) > allowed:
-                reason = f"{limit} {value:,.4g} is above the job's limit of {allowed:,.12g}"
-                return events.halted(trial.number, epoch=epoch, reason=reason, violation=value / allowed - 1)
-        return None
 
     def tell(self, result: LegResult, now: float) -> tuple[Draft, ...]:
         """Take the end of a leg in; a result of an older leg is refused.

@@ -201,3 +201,11 @@ def test_what_is_not_there(server: BadStore, store: Store) -> None:
         open_store("s3://nowhere/set").get("key")
     server.objects["set/folder/key"] = b""
     assert store.list() == ("folder/key", "key") and store.list("folder/") == ("folder/key",)
+
+
+@pytest.mark.parametrize("given", ["many", "0", "-1", ""])
+def test_a_number_of_tries_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # no client is kept for it
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", given)
+    with pytest.raises(StoreError, match=r"AWS_MAX_ATTEMPTS: .* given; allowed is a whole number from 1"):
+        open_store("s3://tests/set").get("any")
