@@ -1,5 +1,7 @@
 """The critic of the adversarial term: a small network that tells labels from predictions, and what it learns from."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,7 +43,12 @@ def build_critic(in_channels: int, num_classes: int, *, ndim: int, seed: int) ->
 
 
 def critic_loss(
-    critic: Critic, image: Tensor, logits: Tensor, labels: Tensor, *, ignore_index: int
+    critic: Callable[[Tensor, Tensor], Tensor],
+    image: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int,
 ) -> Tensor:
     """Cross-entropy of telling maps that pass for labels from predictions; its gradient reaches the critic only.
 

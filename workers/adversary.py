@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.critic import Critic, build_critic, critic_loss
+from search_spaces.regions import Regions, region_critic_loss
 from workers.checkpoint import pack, unpack
 
 PREFIX = "critic/"
@@ -25,10 +26,16 @@ class Adversary:
     critic: Critic
     optimiser: torch.optim.Optimizer
 
-    def step(self, image: Tensor, logits: Tensor, labels: Tensor, *, ignore_index: int) -> None:
-        """One step of the critic on the batch that the network has just seen."""
+    def step(
+        self, image: Tensor, logits: Tensor, labels: Tensor, *, ignore_index: int, regions: Regions = ()
+    ) -> None:
+        """One step of the critic on the batch that the network has just seen; its logits are of regions where there are any."""
         self.optimiser.zero_grad(set_to_none=True)  # the network's step left gradients here, too
-        critic_loss(self.critic, image, logits, labels, ignore_index=ignore_index).backward()  # type: ignore[no-untyped-call]
+        if regions:
+            loss = region_critic_loss(self.critic, image, logits, labels, regions, ignore_index=ignore_index)
+        else:
+            loss = critic_loss(self.critic, image, logits, labels, ignore_index=ignore_index)
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
 
     def packed(self) -> dict[str, Tensor]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from search_spaces.regions import Regions
+
 JSON = dict[str, Any]
 Status = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 
@@ -21,6 +23,7 @@ class DataView:
     """
 
     dataset: str
+        regions: What is learned instead of classes: one logit a region. Empty means the classes.
     digest: str
     view: Literal["slices", "patches", "images"]
     size: tuple[int, ...]
@@ -29,6 +32,11 @@ class DataView:
 
 
 @dataclass(frozen=True, slots=True)
+    regions: Regions = ()
+
+    def num_outputs(self, num_classes: int) -> int:
+        """Channels of the logits: one a region, else one a class."""
+        return len(self.regions) or num_classes
 class Leg:
     """One piece of work for a slot. Frozen and JSON-able: it crosses process borders.
 

@@ -17,6 +17,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from search_spaces.regions import Regions, region_labels
 from search_spaces.scores import Need
 from workers.components import components
 
@@ -28,7 +29,13 @@ CHUNK = 2**26  # elements that a card holds at once while it looks for the neare
 
 
 def label_maps(
-    labels: Tensor, needs: frozenset[Need], *, num_classes: int, ignore_index: int, spacing: Sequence[float]
+    labels: Tensor,
+    needs: frozenset[Need],
+    *,
+    num_classes: int,
+    ignore_index: int,
+    spacing: Sequence[float],
+    regions: Regions = (),
 ) -> dict[str, Tensor]:
     """The maps of a batch of labels that a loss needs, by their name in ``LossExtras``.
 
@@ -38,10 +45,18 @@ def label_maps(
         num_classes: Number of classes K.
         ignore_index: Label of pixels that belong nowhere.
         spacing: Size of a pixel along each spatial axis.
+        regions: What is learned instead of classes; each has maps of its own, as of two classes.
 
     Shape:
-        labels (N, *S) int64; ``distance`` (N, K, *S) and ``neighbours`` (N, *S) float32.
+        labels (N, *S) int64; ``distance`` (N, K, *S) and ``neighbours`` (N, *S) float32; of regions (N, R, 2, *S) and
+        (N, R, *S).
     """
+    if regions:
+        inside = region_labels(labels, regions, ignore_index=ignore_index).flatten(0, 1)
+        each = label_maps(inside, needs, num_classes=2, ignore_index=ignore_index, spacing=spacing)
+        return {
+            name: of_all.view(len(labels), len(regions), *of_all.shape[1:]) for name, of_all in each.items()
+        }
     samples, steps = labels.numpy(), tuple(spacing)
     maps: dict[str, Tensor] = {}
     if "distance" in needs:

@@ -14,6 +14,7 @@ from search_spaces.candidate import Candidate
 from search_spaces.network import Network as SegmentationNetwork
 from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
+from search_spaces.regions import region_gradient_norms, region_labels, region_loss
 from search_spaces.scores import LossExtras, Need
 from workers.adversary import Adversary, build_adversary
 from workers.batches import Batch, TrainingSet, batches
@@ -140,18 +141,15 @@ class Trainer:
             if "second" in self.candidate.loss.needs:
                 extras = replace(extras, second=self._second(images))
         if self.norms is not None and extras.fraction < self._warm_up:
-            ignored = self.training.ignore_index
-            self.norms += share * self.candidate.loss.gradient_norms(
-                outputs[0][0], labels, ignore_index=ignored, extras=extras
-            )
+            self.norms += share * self._gradient_norms(outputs[0][0], labels, extras)
         loss = self._loss(outputs[0][0], labels, extras) * share
         total = loss
         for logits, weight in outputs[1:]:
             total = total + weight * share * self._loss(logits, labels, extras)
         total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
         if self.adversary is not None:
-            ignored = self.training.ignore_index
-            self.adversary.step(images, outputs[0][0], labels, ignore_index=ignored)
+            ignored, regions = self.training.ignore_index, self.training.view.regions
+            self.adversary.step(images, outputs[0][0], labels, ignore_index=ignored, regions=regions)
         return loss.detach()
 
     def _with_needs(self, extras: LossExtras, images: Tensor, labels: Tensor) -> LossExtras:
@@ -159,12 +157,7 @@ class Trainer:
         needs, spacing = self.candidate.loss.needs, extras.spacing or (1.0,) * (images.ndim - 2)
         distance = extras.distance
         if "distance" in needs and self.device.type == "cuda":
-            distance = signed_distances_of(
-                labels,
-                num_classes=self.training.num_classes,
-                ignore_index=self.training.ignore_index,
-                spacing=spacing,
-            )
+            distance = self._signed_distances(labels, spacing)
         return replace(
             extras,
             distance=distance,
@@ -180,9 +173,30 @@ class Trainer:
         logits: Tensor = self.model(noisy.flip(-1)).flip(-1)
         return logits
 
+    def _signed_distances(self, labels: Tensor, spacing: tuple[float, ...]) -> Tensor:
+        """Maps (N, K, *S) of the labels, or (N, R, 2, *S) where regions are learned, on the card."""
+        ignored, regions = self.training.ignore_index, self.training.view.regions
+        if not regions:
+            return signed_distances_of(
+                labels, num_classes=self.training.num_classes, ignore_index=ignored, spacing=spacing
+            )
+        inside = region_labels(labels, regions, ignore_index=ignored)
+        maps = signed_distances_of(inside.flatten(0, 1), num_classes=2, ignore_index=ignored, spacing=spacing)
+        return maps.view(len(labels), len(regions), *maps.shape[1:])
+
     def _loss(self, logits: Tensor, labels: Tensor, extras: LossExtras) -> Tensor:
-        ignored = self.training.ignore_index
-        return self.candidate.loss(logits, labels, ignore_index=ignored, extras=extras, norms=self.norms)
+        loss, regions, ignored = self.candidate.loss, self.training.view.regions, self.training.ignore_index
+        if not regions:
+            return loss(logits, labels, ignore_index=ignored, extras=extras, norms=self.norms)
+        return region_loss(
+            loss, logits, labels, regions, ignore_index=ignored, extras=extras, norms=self.norms
+        )
+
+    def _gradient_norms(self, logits: Tensor, labels: Tensor, extras: LossExtras) -> Tensor:
+        loss, regions, ignored = self.candidate.loss, self.training.view.regions, self.training.ignore_index
+        if not regions:
+            return loss.gradient_norms(logits, labels, ignore_index=ignored, extras=extras)
+        return region_gradient_norms(loss, logits, labels, regions, ignore_index=ignored, extras=extras)
 
     @property
     def _warm_up(self) -> float:
@@ -212,10 +226,11 @@ def build_trainer(
 ) -> Trainer:
     """A trainer at epoch 0; the initial weights are a function of the trial's seed."""
     place = torch.device(device)
+    outputs = training.view.num_outputs(num_classes)
     model = build_model(
         candidate.architecture,
         in_channels=in_channels,
-        num_classes=num_classes,
+        num_classes=outputs,
         ndim=len(training.view.size),
         seed=derive_seed(training.seed, "weights"),
     ).to(place)
@@ -228,7 +243,7 @@ def build_trainer(
     adversary = None
     if "critic" in candidate.loss.needs:
         seed, ndim = derive_seed(training.seed, "critic"), len(training.view.size)
-        adversary = build_adversary(in_channels, num_classes, ndim=ndim, seed=seed, device=place)
+        adversary = build_adversary(in_channels, outputs, ndim=ndim, seed=seed, device=place)
     return Trainer(
         model, average, optimiser, candidate, training, max_epochs, place, micro_batches, norms, adversary
     )
