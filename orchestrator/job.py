@@ -68,7 +68,12 @@ Objectives = Annotated[dict[Direction, list[str]], AfterValidator(_checked_objec
 
 @dataclass(frozen=True, slots=True)
 class DataSettings:
-    """How training reads the data set: what a sample is, its size (H, W) or (D, H, W), and samples a step."""
+    """How training reads the data set: what a sample is, its size (H, W) or (D, H, W), and samples a step.
+
+    Attributes:
+        regions: Named unions of classes that are learned instead of these; by default those that the data set has, and with an
+            empty mapping the classes.
+    """
 
     __pydantic_config__ = _STRICT
     size: Annotated[list[Annotated[int, Ge(8), Le(4096)]], Len(2, 3)]
@@ -76,6 +81,7 @@ class DataSettings:
     batch: Annotated[int, Ge(1), Le(4096)] = 16
     epoch_samples: Positive | None = None
     loader_workers: Literal["auto"] | Annotated[int, Ge(0), Le(64)] = "auto"
+    regions: dict[str, list[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

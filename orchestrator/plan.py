@@ -15,6 +15,7 @@ from orchestrator.job import Job, JobError
 from orchestrator.loss_gate import make_loss_gate
 from orchestrator.places import absolute, search_folder
 from orchestrator.plugins import PluginError, load_plugin, plugin_digests
+from orchestrator.regions import make_regions, region_problems
 from orchestrator.slots import Node, ResourceError, Slots, divide
 from orchestrator.yaml_document import Document, Path, Problem
 from search_spaces.candidate import Candidate
@@ -24,6 +25,7 @@ from search_spaces.memory import training_bytes
 from search_spaces.narrow import narrow
 from search_spaces.preset import preset_candidates
 from search_spaces.profile import profile
+from search_spaces.regions import Regions
 from search_spaces.register import kinds, lookup, unknown_name
 from search_spaces.space import Space, load_space
 from search_spaces.zero_cost import ZeroCost, score_of
@@ -86,6 +88,7 @@ class Plan:
         """What a result depends on besides candidate, data and seed; metrics only where not every result has them."""
         learned = {objective.name for objective in self.settings.objectives if objective.is_learned}
         further = sorted(name for name in learned if name.partition("/")[0] not in FIRST_METRICS)
+        regions = {region.name: list(region.classes) for region in self.view.regions}
         return ({"metrics": further} if further else {}) | {
             "version": PROTOCOL,
             "view": self.view.view,
@@ -95,6 +98,7 @@ class Plan:
             "max_epochs": self.settings.scheduler.max_epochs,
             "split": "validation",
             "plugins": plugin_digests(self.job),
+            **({"regions": regions} if regions else {}),
         }
 
 
@@ -123,13 +127,14 @@ class _Planner:
         for index, plugin in enumerate(self.job.plugins):
             self._try(("plugins", index), partial(load_plugin, plugin), PluginError)
         dataset = self._try(("dataset",), lambda: open_dataset(absolute(self.job.dataset)), WorkerError)
-        view = None if dataset is None else self._view(dataset)
+        regions = None if dataset is None else self._regions(dataset)
+        view = None if dataset is None else self._view(dataset, regions or ())
         slots = self._slots()
         space = self._space(slots)
         sampler = self._sampler()
         self._check_screening()
-        if dataset is not None:
-            self._objective(dataset)
+        if dataset is not None and regions is not None:
+            self._objective(dataset, regions)
         if self.problems or not (dataset and view and space and sampler and slots):
             raise JobError(self.document.source, self.problems)
         settings = self._settings(dataset, view, space, sampler, slots)
@@ -151,6 +156,7 @@ class _Planner:
         job = self.job
         scheduler = job.search.scheduler
         limits = {str(name): float(limit) for name, limit in job.constraints.items()}
+        outputs = view.num_outputs(dataset.num_classes)
         return EngineSettings(
             space=space,
             objectives=objectives_of(job.objectives),
@@ -172,15 +178,26 @@ class _Planner:
             whole=slots.whole,
             gate=make_gate(
                 dataset.num_channels,
-                dataset.num_classes,
+                outputs,
                 view.size,
                 batch=view.batch if "memory_bytes" in job.constraints else None,
             ),
-            loss_gate=make_loss_gate(dataset.num_classes),
-            screening=make_screening(job, dataset.num_channels, dataset.num_classes, view.size),
+            loss_gate=make_loss_gate(2 if view.regions else dataset.num_classes),
+            screening=make_screening(job, dataset.num_channels, outputs, view.size),
         )
 
-    def _view(self, dataset: Dataset) -> DataView | None:
+    def _regions(self, dataset: Dataset) -> Regions | None:
+        """Those of the job, else those of the data set; None where something is wrong with them."""
+        wanted = self.job.data.regions
+        if wanted is None:
+            return dataset.manifest.regions
+        names = class_names(dataset)
+        problems = list(region_problems(wanted, names))
+        for path, message in problems:
+            self._problem(("data", "regions", *path), message)
+        return None if problems else make_regions(wanted, names)
+
+    def _view(self, dataset: Dataset, regions: Regions) -> DataView | None:
         data = self.job.data
         kind = data.view
         if kind == "auto":
@@ -198,7 +215,13 @@ class _Planner:
             if not dataset.ids(split):
                 self._problem(("dataset",), f"its split {split!r} has no case; a search needs some.")
         return DataView(
-            absolute(self.job.dataset), dataset.digest, kind, tuple(data.size), data.batch, data.epoch_samples
+            absolute(self.job.dataset),
+            dataset.digest,
+            kind,
+            tuple(data.size),
+            data.batch,
+            data.epoch_samples,
+            regions,
         )
 
     def _space(self, slots: Slots | None) -> Space | None:
@@ -239,17 +262,23 @@ class _Planner:
             message = unknown_name("zero-cost score", asked.score, kinds(ZeroCost))
             self._problem(("search", "screening", "score"), message)
 
-    def _objective(self, dataset: Dataset) -> None:
-        names = class_names(dataset)
-        better = dict.fromkeys(metric_names(names), "more") | measured_metrics(names)
+    def _objective(self, dataset: Dataset, regions: Regions) -> None:
+        of_regions, each = bool(regions), "REGION" if regions else "CLASS"
+        names = tuple(region.name for region in regions) or class_names(dataset)
+        better = dict.fromkeys(metric_names(names, regions=of_regions), "more")
+        better |= measured_metrics(names, regions=of_regions)
+        of_classes = {*metric_names(()), *measured_metrics(())} - {*better}
         wrong = {"more": "minimize", "less": "maximize"}
         known = list(better)
         for direction, metrics in self.job.objectives.items():
             for index, metric in enumerate(metrics):
-                if metric not in (*known, *COSTS):
+                if of_regions and metric in of_classes:
+                    message = f"{metric!r} looks at all classes at once, and regions may overlap; choose another metric."
+                    self._problem(("objectives", direction, index), message)
+                elif metric not in (*known, *COSTS):
                     whole = sorted(name for name in known if "/" not in name)
                     nearest, _, _ = unknown_name("objective", metric, [*known, *COSTS]).partition(" Known: ")
-                    message = f"{nearest} Known: {', '.join([*whole, *COSTS])}, and METRIC/CLASS."
+                    message = f"{nearest} Known: {', '.join([*whole, *COSTS])}, and METRIC/{each}."
                     self._problem(("objectives", direction, index), message)
                 elif metric in better and wrong[better[metric]] == direction:
                     other = "maximize" if direction == "minimize" else "minimize"

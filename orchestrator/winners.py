@@ -27,7 +27,7 @@ from workers.export import Trained, export
 from workers.export_store import is_exported, making_export
 from workers.latency import LATENCY
 from workers.measure import measures
-from workers.metrics import bootstrap_dice, dice_per_class, foreground
+from workers.metrics import bootstrap_dice, dice_scores
 from workers.network_file import build_network, describe_network
 from workers.prepared_cases import PreparedCases
 from workers.seeding import derive_seed, generator
@@ -275,11 +275,11 @@ def score(session: Session, row: Row, split: str) -> Evaluation:
 
 
 def _entry(session: Session, scored: Scored) -> JSON:
-    """One row of the final table: test Dice per class and in the mean, each with its interval over patients."""
-    names = scored.test.class_names
+    """One row of the final table: test Dice per class or region and in the mean, each with its interval over patients."""
+    names, averaged = scored.test.names, scored.test.averaged
     rows = {}
-    for label, classes in [*((names[k], [k]) for k in foreground(names)), ("mean", foreground(names))]:
-        dice = dice_per_class(scored.test.counts.sum(axis=0))[classes].mean()
+    for label, classes in [*((names[k], [k]) for k in averaged), ("mean", averaged)]:
+        dice = dice_scores(scored.test.counts.sum(axis=0))[classes].mean()
         low, high = bootstrap_dice(
             scored.test.counts, classes=classes, generator=generator(session.plan.settings.seed, "bootstrap")
         )
@@ -303,7 +303,7 @@ def _difference(plan: Plan, winner: Evaluation, preset: Evaluation) -> JSON:
     """Winner minus preset in mean foreground Dice, with the interval when the same patients are drawn for both."""
     low, high = bootstrap_dice(
         winner.counts,
-        classes=foreground(winner.class_names),
+        classes=winner.averaged,
         generator=generator(plan.settings.seed, "bootstrap difference"),
         minus=preset.counts,
     )

@@ -175,7 +175,7 @@ def prove(
         for name, network, asked in (("torch", reloaded, further), ("onnxruntime", onnx, ()))
     }
     _check_metrics("torch", measured["torch"], recorded)
-    counted = set(metric_names(description.class_names))
+    counted = set(metric_names(description.names, regions=bool(description.view.regions)))
     _check_metrics(
         "onnxruntime",
         measured["onnxruntime"],
@@ -292,7 +292,7 @@ def _compare_outputs(
     trained: Network | None,
 ) -> JSON:
     largest = difference = 0.0
-    num_classes = len(description.class_names)
+    num_classes = description.num_outputs
     with torch.inference_mode():
         for case in prepared:
             ours = case_scores(reloaded, case.image, description.view, num_classes=num_classes)

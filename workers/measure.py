@@ -17,6 +17,7 @@ import numpy.typing as npt
 from search_spaces.register import Entry, kinds, lookup
 from workers.metrics import case_mean, defined, foreground, mean
 from workers.preprocessing import FloatArray, LabelArray
+from workers.regions import OUTSIDE
 
 Better = Literal["more", "less"]
 Facts = npt.NDArray[np.int64] | npt.NDArray[np.float64]
@@ -61,6 +62,7 @@ class Measure(Entry, ABC):
         pooled: Whether metrics of several cases come from the sum of their facts; then their means over cases, named
             ``case_METRIC``, are reported, too. Otherwise they are means over cases themselves.
         needs_probabilities: Whether it looks at probabilities.
+        of_regions: Whether it tells something of one mask and what is outside of it, as regions are measured.
     """
 
     family: ClassVar[str] = "measure"
@@ -68,6 +70,7 @@ class Measure(Entry, ABC):
     better: ClassVar[Mapping[str, Better]]
     pooled: ClassVar[bool] = True
     needs_probabilities: ClassVar[bool] = False
+    of_regions: ClassVar[bool] = True
 
     def classes(self, class_names: Sequence[str]) -> list[int]:
         """Classes of which ``METRIC/CLASS`` stands beside each metric."""
@@ -107,25 +110,50 @@ def measure_names(metrics: Iterable[str]) -> tuple[str, ...]:
     return tuple(one.kind for one in all_measures() if any(name in _bases(one) for name in asked))
 
 
-def measured_metrics(class_names: Sequence[str]) -> dict[str, Better]:
-    """Every metric that a measure may give of such classes, and whether more or less of it is better."""
+def measured_metrics(names: Sequence[str], *, regions: bool = False) -> dict[str, Better]:
+    """Every metric that a measure may give of such classes or regions, and whether more or less of it is better."""
     found: dict[str, Better] = {}
     for one in all_measures():
+        if regions and not one.of_regions:
+            continue
+        each = names if regions else [names[k] for k in one.classes(names)]
         for metric, better in one.better.items():
-            found |= {f"{metric}/{class_names[k]}": better for k in one.classes(class_names)}
+            found |= {f"{metric}/{name}": better for name in each}
         found |= _bases(one)
     return found
 
 
-def summary_of_facts(facts: Mapping[str, Facts], class_names: Sequence[str]) -> dict[str, float]:
-    """Metrics of a set from the facts of its cases, by measure; those that are 0/0 are left out."""
+def summary_of_facts(
+    facts: Mapping[str, Facts], names: Sequence[str], *, regions: bool = False
+) -> dict[str, float]:
+    """Metrics of a set from the facts of its cases, by measure; those that are 0/0 are left out.
+
+    Shape:
+        facts (n, ...), or (n, R, ...) of regions, each of which is a problem of two classes.
+    """
+    values_of = _values_of_regions if regions else _values
     found: dict[str, float] = {}
     for one in measures(facts):
-        found |= one.values(facts[one.kind], class_names)
+        found |= values_of(one, facts[one.kind], names)
         if one.pooled:
-            each = [one.values(fact[None], class_names) for fact in facts[one.kind]]
+            each = [values_of(one, fact[None], names) for fact in facts[one.kind]]
             found |= {case_mean(name): mean(values[name] for values in each) for name in one.better}
     return defined(found)
+
+
+def _values(one: Measure, facts: Facts, names: Sequence[str]) -> dict[str, float]:
+    return one.values(facts, names)
+
+
+def _values_of_regions(one: Measure, facts: Facts, names: Sequence[str]) -> dict[str, float]:
+    """``METRIC/REGION`` of each region, and the mean over regions as ``METRIC``."""
+    each = [one.values(facts[:, r], (OUTSIDE, name)) for r, name in enumerate(names)]
+    named = {
+        f"{metric}/{name}": values.get(f"{metric}/{name}", values[metric])
+        for metric in one.better
+        for name, values in zip(names, each, strict=True)
+    }
+    return {metric: mean(values[metric] for values in each) for metric in one.better} | named
 
 
 def over_classes(

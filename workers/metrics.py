@@ -96,10 +96,12 @@ PER_CLASS = {
 CASE_MEANS = ("dice", "miou")  # reported as means over cases, too: the two rank networks differently
 
 
-def metric_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Everything that ``summary_of_cases`` may report; of all of it more is better."""
-    means = ("dice", "miou", "accuracy", "mean_accuracy", "fwiou", "precision", "recall", "specificity")
-    each = (f"{metric}/{name}" for metric in PER_CLASS for name in class_names)
+def metric_names(names: Sequence[str], *, regions: bool = False) -> tuple[str, ...]:
+    """Everything that ``summary_of_cases`` may report of classes, or of regions; of all of it more is better."""
+    means = ["dice", "miou", "accuracy", "precision", "recall", "specificity"]
+    means += [] if regions else ["mean_accuracy", "fwiou"]
+    each = [f"{metric}/{name}" for metric in PER_CLASS for name in names]
+    each += [f"accuracy/{name}" for name in names] if regions else []
     return (*means, *map(case_mean, CASE_MEANS), *each)
 
 
@@ -108,15 +110,21 @@ def case_mean(metric: str) -> str:
     return f"case_{metric}"
 
 
-def summary(counts: Confusion, class_names: Sequence[str]) -> dict[str, float]:
-    """The metrics of one confusion matrix by name; those that are 0/0 are left out.
+def summary(counts: Confusion, names: Sequence[str]) -> dict[str, float]:
+    """The metrics of one confusion matrix, or of one a region, by name; those that are 0/0 are left out.
 
     ``dice``, ``precision``, ``recall`` and ``specificity`` are means over foreground classes, ``miou`` and
-    ``mean_accuracy`` (of recalls) over all classes; ``METRIC/CLASS`` stands beside.
+    ``mean_accuracy`` (of recalls) over all classes; ``METRIC/CLASS`` stands beside. Of regions all are means over regions,
+    each against what is outside of it.
+
+    Shape:
+        counts (K, K), or (R, 2, 2) of regions.
     """
+    if counts.ndim == 3:
+        return _summary_of_regions(counts, names)
     scores = {metric: of(counts) for metric, of in PER_CLASS.items()}
-    named = {f"{metric}/{name}": scores[metric][k] for metric in scores for k, name in enumerate(class_names)}
-    seen = foreground(class_names)
+    named = {f"{metric}/{name}": scores[metric][k] for metric in scores for k, name in enumerate(names)}
+    seen = foreground(names)
     named |= {metric: mean(scores[metric][seen]) for metric in scores if metric != "iou"}
     named |= {
         "miou": mean(scores["iou"]),
@@ -127,17 +135,30 @@ def summary(counts: Confusion, class_names: Sequence[str]) -> dict[str, float]:
     return defined(named)
 
 
-def summary_of_cases(cases: Confusion, class_names: Sequence[str]) -> dict[str, float]:
+def summary_of_cases(cases: Confusion, names: Sequence[str]) -> dict[str, float]:
     """The metrics of a set: of the summed counts, and the means over cases of ``CASE_MEANS`` beside.
 
     A case of which a metric is 0/0 counts in no mean over cases.
 
     Shape:
-        cases (n, K, K): one confusion matrix a case.
+        cases (n, K, K), or (n, R, 2, 2) of regions.
     """
-    each = [summary(counts, class_names) for counts in cases]
+    each = [summary(counts, names) for counts in cases]
     averaged = {case_mean(metric): mean([one.get(metric, math.nan) for one in each]) for metric in CASE_MEANS}
-    return summary(cases.sum(axis=0), class_names) | defined(averaged)
+    return summary(cases.sum(axis=0), names) | defined(averaged)
+
+
+def _summary_of_regions(counts: Confusion, names: Sequence[str]) -> dict[str, float]:
+    scores = {metric: of(counts)[:, 1] for metric, of in PER_CLASS.items()}
+    scores["accuracy"] = np.array([pixel_accuracy(matrix) for matrix in counts])
+    named = {f"{metric}/{name}": scores[metric][r] for metric in scores for r, name in enumerate(names)}
+    means = {"miou" if metric == "iou" else metric: mean(values) for metric, values in scores.items()}
+    return defined(named | means)
+
+
+def dice_scores(counts: Confusion) -> Scores:
+    """Dice of each class of a confusion matrix (K, K), or of each region of (R, 2, 2)."""
+    return dice_per_class(counts) if counts.ndim == 2 else dice_per_class(counts)[:, 1]
 
 
 def defined(named: Mapping[str, float]) -> dict[str, float]:
@@ -160,13 +181,13 @@ def bootstrap_dice(
     draws: int = 2000,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Interval of the mean Dice of some classes when whole cases (patients) are drawn anew with replacement.
+    """Interval of the mean Dice of some classes or regions when whole cases (patients) are drawn anew with replacement.
 
     Draws that hold none of the classes count nowhere; where all do, both ends are NaN.
 
     Args:
         cases: Counts of each case.
-        classes: Classes that the mean is over.
+        classes: Those that the mean is over.
         generator: Draws the cases.
         minus: Counts of another network on the same cases; the interval is then that of the difference, the same cases
             drawn for both.
@@ -174,7 +195,7 @@ def bootstrap_dice(
         level: Share of the draws inside the interval.
 
     Shape:
-        cases and minus (n, K, K): one confusion matrix a case.
+        cases and minus (n, K, K), or (n, R, 2, 2) of regions.
 
     Source: Efron 1979, percentile bootstrap. Deviations: none.
     """
@@ -190,7 +211,7 @@ def bootstrap_dice(
 
 
 def _drawn_dice(cases: Confusion, picks: npt.NDArray[np.int64], classes: Sequence[int]) -> Scores:
-    return np.array([mean(dice_per_class(cases[pick].sum(axis=0))[list(classes)]) for pick in picks])
+    return np.array([mean(dice_scores(cases[pick].sum(axis=0))[list(classes)]) for pick in picks])
 
 
 def _margins(counts: Confusion) -> tuple[Confusion, Confusion, Confusion]:

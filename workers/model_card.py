@@ -6,6 +6,7 @@ from search_spaces.candidate import digest, to_json
 from search_spaces.profile import profile
 from workers.contract import JSON
 from workers.network_file import Description
+from workers.regions import in_words
 
 
 def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
@@ -19,22 +20,27 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
     numbers = profile(
         description.candidate.architecture,
         in_channels=len(description.channels),
-        num_classes=len(description.class_names),
+        num_classes=description.num_outputs,
         input_size=description.view.size,
     )
     rows = [f"| {key.replace('_', ' ')} | {value} |" for key, value in facts.items()]
     scores = evidence["measured"]["torch"]
     per_class = [
         f"| {name} | {_score(scores.get(f'dice/{name}'))} | {_score(scores.get(f'iou/{name}'))} |"
-        for name in description.class_names
+        for name in description.names
     ]
+    regions = description.view.regions
+    of = "region" if regions else "class"
+    means = "mean over regions" if regions else "mean (foreground Dice, all-class IoU)"
     further = sorted(name for name in scores if "/" not in name and name not in ("dice", "miou"))
     return "\n".join(
         [
             f"# Segmentation network {digest(description.candidate)[:12]}",
             "",
             (
-                f"Classes: {', '.join(description.class_names)}. Input: {', '.join(description.channels)}, windows of "
+                f"Classes: {', '.join(description.class_names)}. "
+                + (f"Regions: {in_words(regions, description.class_names)}. " if regions else "")
+                + f"Input: {', '.join(description.channels)}, windows of "
                 f"{' x '.join(map(str, description.view.size))} ({description.view.view})."
             ),
             "",
@@ -49,10 +55,10 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
             "",
             f"## Scores on {evidence['split']} ({len(evidence['cases'])} cases), measured from raw files",
             "",
-            "| class | Dice | IoU |",
+            f"| {of} | Dice | IoU |",
             "|---|---|---|",
             *per_class,
-            f"| mean (foreground Dice, all-class IoU) | {_score(scores.get('dice'))} | {_score(scores.get('miou'))} |",
+            f"| {means} | {_score(scores.get('dice'))} | {_score(scores.get('miou'))} |",
             "",
             f"Further: {', '.join(f'{name} {_score(scores[name])}' for name in further)}.",
             "",
@@ -84,7 +90,7 @@ def draw_network(description: Description) -> bytes:
     return draw(
         description.candidate,
         in_channels=len(description.channels),
-        num_classes=len(description.class_names),
+        num_classes=description.num_outputs,
         input_size=description.view.size,
         title=digest(description.candidate)[:12],
     )

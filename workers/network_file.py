@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from search_spaces.candidate import Candidate, from_json, to_json
 from search_spaces.network import build_model
+from search_spaces.regions import Region
 from workers.contract import DataView
 from workers.data.dataset import Dataset
 from workers.errors import ExportError
@@ -20,7 +21,7 @@ from workers.evaluate import class_names
 from workers.inference import Network
 from workers.preprocessing import Fitted, fit
 
-FORMAT = 1
+FORMAT = 2  # 1 where no regions are described
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "candidate.json"
 ONNX = "model.onnx"
@@ -34,8 +35,8 @@ class Description:
     Attributes:
         candidate: What was trained.
         fitted: Its preprocessing with the numbers of the training cases.
-        view: Window size, batch and reading of volumes; its data set is named by digest only.
-        class_names, colours: Of the K classes.
+        view: Window size, batch, reading of volumes and regions; its data set is named by digest only.
+        class_names, colours: Of the K classes of the data set.
         channels: Names of the image channels.
         ignore_index: Label that never counts.
     """
@@ -48,11 +49,25 @@ class Description:
     channels: tuple[str, ...]
     ignore_index: int
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the regions where it learned some, else of the classes."""
+        return tuple(region.name for region in self.view.regions) or self.class_names
+
+    @property
+    def num_outputs(self) -> int:
+        """Channels of its logits."""
+        return self.view.num_outputs(len(self.class_names))
+
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
         view = self.view
+        regions = [
+            {"name": region.name, "classes": [self.class_names[index] for index in region.classes]}
+            for region in view.regions
+        ]
         return {
-            "format": FORMAT,
+            "format": FORMAT if regions else 1,
             "candidate": to_json(self.candidate),
             "preprocessing": self.fitted.to_json(),
             "input": {
@@ -67,6 +82,7 @@ class Description:
                 for name, rgb in zip(self.class_names, self.colours, strict=True)
             ],
             "ignore_index": self.ignore_index,
+            **({"regions": regions} if regions else {}),
         }
 
     @staticmethod
@@ -81,11 +97,18 @@ class Description:
                 f"the export has format {data['format']}; this version reads up to {FORMAT}: update segsearch."
             )
         view = data["input"]
+        names = tuple(info["name"] for info in data["classes"])
+        regions = tuple(
+            Region(region["name"], tuple(names.index(name) for name in region["classes"]))
+            for region in data.get("regions", ())
+        )
         return Description(
             candidate=from_json(Candidate, data["candidate"]),
             fitted=Fitted.from_json(data["preprocessing"]),
-            view=DataView("", data["data_digest"], view["view"], tuple(view["size"]), view["batch"]),
-            class_names=tuple(info["name"] for info in data["classes"]),
+            view=DataView(
+                "", data["data_digest"], view["view"], tuple(view["size"]), view["batch"], regions=regions
+            ),
+            class_names=names,
             colours=tuple(tuple(info["rgb"]) for info in data["classes"]),
             channels=tuple(view["channels"]),
             ignore_index=data["ignore_index"],
@@ -116,7 +139,7 @@ def build_network(description: Description, weights: dict[str, Tensor]) -> nn.Mo
     model = build_model(
         description.candidate.architecture,
         in_channels=len(description.channels),
-        num_classes=len(description.class_names),
+        num_classes=description.num_outputs,
         ndim=len(description.view.size),
     )
     model.load_state_dict(weights)

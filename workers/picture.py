@@ -8,11 +8,14 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from search_spaces.regions import Regions
 from workers.contract import Leg
 from workers.data.dataset import Case, Dataset
-from workers.evaluate import predict_labels
+from workers.data.manifest import IGNORE_INDEX
+from workers.evaluate import predict_labels, predict_masks
 from workers.inference import Network
-from workers.preprocessing import Prepared
+from workers.preprocessing import LabelArray, Prepared
+from workers.regions import inside_regions, painted, region_colours
 from workers.store import open_store
 
 COLUMNS = 4
@@ -30,13 +33,15 @@ def picture_key(trial: int) -> str:
 
 def save_picture(leg: Leg, dataset: Dataset, network: Network, scored: Sequence[Prepared]) -> None:
     """Store a picture of up to four scored cases: truth above, prediction below."""
-    colours = palette([info.rgb for info in dataset.manifest.classes])
+    regions = leg.data.regions
+    rgb = region_colours(regions) if regions else [info.rgb for info in dataset.manifest.classes]
     with torch.inference_mode():
         columns = [
             _column(
                 dataset.case(scored[number].id),
-                predict_labels(network, scored[number], leg.data, num_classes=dataset.num_classes),
-                colours,
+                _predicted(leg, dataset, network, scored[number]),
+                palette(list(rgb)),
+                regions,
             )
             for number in range(min(COLUMNS, len(scored)))
         ]
@@ -75,8 +80,16 @@ def png(picture: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _column(case: Case, predicted: npt.NDArray[np.uint8], colours: Colours) -> npt.NDArray[np.uint8]:
+def _predicted(leg: Leg, dataset: Dataset, network: Network, case: Prepared) -> LabelArray:
+    if leg.data.regions:
+        return painted(predict_masks(network, case, leg.data))
+    return predict_labels(network, case, leg.data, num_classes=dataset.num_classes)
+
+
+def _column(case: Case, predicted: LabelArray, colours: Colours, regions: Regions) -> npt.NDArray[np.uint8]:
     image, truth = np.asarray(case.image), np.asarray(case.labels)
+    if regions:
+        truth = painted(inside_regions(truth, regions, ignore_index=IGNORE_INDEX))
     if predicted.ndim == 3:
         depth = int((truth > 0).sum(axis=(0, 1)).argmax())  # the slice with the most foreground
         image, truth, predicted = image[..., depth], truth[..., depth], predicted[..., depth]

@@ -1,9 +1,10 @@
-"""Label maps of new files from an exported network."""
+"""Label maps, or masks of regions, of new files from an exported network."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -11,17 +12,22 @@ import torch
 
 from workers.data.dataset import Case
 from workers.errors import DataError
-from workers.evaluate import predict_labels
+from workers.evaluate import predict_labels, predict_masks
 from workers.export import check_seal
 from workers.image_file import SUFFIXES as IMAGE_SUFFIXES
 from workers.image_file import decode_image
+from workers.inference import Network
 from workers.network_file import Description, load_description, load_onnx, load_torch
 from workers.picture import overlay, palette, png
-from workers.preprocessing import LabelArray, prepare
+from workers.preprocessing import LabelArray, Prepared, prepare
+from workers.regions import painted, region_colours
 from workers.volume_file import SUFFIXES as VOLUME_SUFFIXES
 from workers.volume_file import read_volume
 
 ENGINES = ("torch", "onnx")
+LABELS = "labels"
+
+T = TypeVar("T", str, Path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +36,14 @@ class Prediction:
 
     Attributes:
         source: The input.
-        labels: The label map: NIfTI in the input's own geometry, or PNG.
-        overlay: A picture of the labels over the image.
-        shares: Share of each class in the label map, by name.
+        files: The label map as ``labels``, or of regions the mask of each, by name: NIfTI in the input's own geometry, or PNG.
+            Masks hold 0 and 1, as PNG 0 and 255.
+        overlay: A picture of the labels over the image; of regions that overlap the smaller one is seen.
+        shares: Share of each class in the label map, or of the image in each region, by name.
     """
 
     source: Path
-    labels: Path
+    files: dict[str, Path]
     overlay: Path
     shares: dict[str, float]
 
@@ -49,7 +56,7 @@ def predict(
     engine: str = "torch",
     on_done: Callable[[Prediction], None] | None = None,
 ) -> list[Prediction]:
-    """Segment files and write label maps and overlays.
+    """Segment files and write label maps, or masks of regions, and overlays.
 
     Args:
         export: Folder of an export; an altered one is refused.
@@ -69,6 +76,8 @@ def predict(
     problems = [problem for path in files if (problem := _problem(path, description)) is not None]
     if out.exists() and not out.is_dir():
         problems.append(f"{out}: a file; name a folder for the results.")
+    names = [file for path in files for file in _targets(path, out, description).values()]
+    problems += [f"{file}: two results would have this name; rename an input." for file in twice(names)]
     if engine not in ENGINES:
         problems.append(f"engine {engine!r}: allowed are {' and '.join(ENGINES)}.")
     if problems:
@@ -79,16 +88,19 @@ def predict(
     for path in files:
         case = _read(path)  # again, so that memory holds one case at a time
         with torch.inference_mode():
-            labels = predict_labels(
-                network,
-                prepare(description.fitted, case),
-                description.view,
-                num_classes=len(description.class_names),
-            )
-        done.append(_write(path, case, labels, out, description))
+            found = _predicted(network, prepare(description.fitted, case), description)
+        done.append(_write(path, case, found, out, description))
         if on_done is not None:
             on_done(done[-1])
     return done
+
+
+def _predicted(network: Network, prepared: Prepared, description: Description) -> LabelArray:
+    """The label map (1, *S), or the masks (R, *S) of regions with 0 and 1."""
+    view = description.view
+    if view.regions:
+        return predict_masks(network, prepared, view).astype(np.uint8)
+    return predict_labels(network, prepared, view, num_classes=description.num_outputs)[None]
 
 
 def _files(inputs: Sequence[Path], *, volumes: bool) -> list[Path]:
@@ -115,9 +127,7 @@ def _files(inputs: Sequence[Path], *, volumes: bool) -> list[Path]:
         else:
             files.append(path)
     stems = [_stem(path) for path in files]
-    problems += [
-        f"{stem}: two inputs have this name." for stem in sorted({s for s in stems if stems.count(s) > 1})
-    ]
+    problems += [f"{stem}: two inputs have this name." for stem in twice(stems)]
     if problems or not files:
         raise DataError("predict: the inputs cannot be used", problems or ["none given."])
     return files
@@ -143,26 +153,46 @@ def _read(path: Path) -> Case:
     return Case(_stem(path), "", image, None, None, None, None)
 
 
-def _write(path: Path, case: Case, labels: LabelArray, out: Path, description: Description) -> Prediction:
-    stem = _stem(path)
-    image, shown = np.asarray(case.image), labels
-    if labels.ndim == 3:
-        target = out / f"{stem}_labels.nii.gz"
-        header: Any = nib.nifti1.Nifti1Image.from_filename(path).header.copy()
-        header.set_data_dtype(np.uint8)
-        header.set_slope_inter(1, 0)
-        header["cal_min"] = header["cal_max"] = 0  # the grey window of the input is none for labels
-        nib.nifti1.Nifti1Image(labels, case.affine, header).to_filename(target)
-        depth = int((labels > 0).sum(axis=(0, 1)).argmax())
-        image, shown = image[..., depth], labels[..., depth]
+def _targets(path: Path, out: Path, description: Description) -> dict[str, Path]:
+    """Where the label map goes, or the mask of each region, by name."""
+    suffix = ".png" if description.view.view == "images" else ".nii.gz"
+    names = description.names if description.view.regions else (LABELS,)
+    return {name: out / f"{_stem(path)}_{name}{suffix}" for name in names}
+
+
+def _write(path: Path, case: Case, found: LabelArray, out: Path, description: Description) -> Prediction:
+    regions, targets = description.view.regions, _targets(path, out, description)
+    for labels, target in zip(found, targets.values(), strict=True):
+        if labels.ndim == 3:
+            _save_volume(labels, target, like=path, affine=case.affine)
+        else:
+            target.write_bytes(png(labels * np.uint8(255) if regions else labels))
+    image, shown = np.asarray(case.image), painted(found) if regions else found[0]
+    if shown.ndim == 3:
+        depth = int((shown > 0).sum(axis=(0, 1)).argmax())
+        image, shown = image[..., depth], shown[..., depth]
+    colours = region_colours(regions) if regions else description.colours
+    picture = out / f"{_stem(path)}_overlay.png"
+    picture.write_bytes(png(overlay(image, shown, palette(list(colours)))))
+    if regions:
+        counts = found.reshape(len(found), -1).sum(axis=1, dtype=np.int64)
     else:
-        target = out / f"{stem}_labels.png"
-        target.write_bytes(png(labels))
-    picture = out / f"{stem}_overlay.png"
-    picture.write_bytes(png(overlay(image, shown, palette(list(description.colours)))))
-    counts = np.bincount(labels.reshape(-1), minlength=len(description.class_names))
-    shares = {name: float(n / labels.size) for name, n in zip(description.class_names, counts, strict=False)}
-    return Prediction(path, target, picture, shares)
+        counts = np.bincount(found.reshape(-1), minlength=len(description.class_names))
+    shares = {name: float(n / found[0].size) for name, n in zip(description.names, counts, strict=False)}
+    return Prediction(path, targets, picture, shares)
+
+
+def _save_volume(labels: LabelArray, target: Path, *, like: Path, affine: Any) -> None:
+    header: Any = nib.nifti1.Nifti1Image.from_filename(like).header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0  # the grey window of the input is none for labels
+    nib.nifti1.Nifti1Image(labels, affine, header).to_filename(target)
+
+
+def twice(names: Sequence[T]) -> list[T]:
+    """What occurs more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _stem(path: Path) -> str:

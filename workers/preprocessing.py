@@ -5,12 +5,12 @@ brings class scores back to the voxels of the file. The same three serve trainin
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, special
 
 from search_spaces.candidate import from_json, to_json
 from search_spaces.preprocessing import Percentile, Preprocessing, Window, ZScore
@@ -21,6 +21,8 @@ from workers.errors import DataError
 
 FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
+Masks = npt.NDArray[np.bool_]
+Value = TypeVar("Value", bound=np.generic)
 Places = dict[int, npt.NDArray[np.int64]]
 """Flat positions of the pixels of some classes."""
 
@@ -106,13 +108,14 @@ class Scaling:
     low: FloatArray
     high: FloatArray
 
-    def __call__(self, pixels: npt.NDArray[Any]) -> FloatArray:
-        """Network input from pixels as stored or resampled, (C, *S) each."""
+    def __call__(self, pixels: npt.NDArray[Any], *, out: FloatArray | None = None) -> FloatArray:
+        """Network input from pixels as stored or resampled, (C, *S) each; in ``out`` where it is given."""
         shift, scale, low, high = (
             values.reshape(-1, *[1] * (pixels.ndim - 1))
             for values in (self.shift, self.scale, self.low, self.high)
         )
-        image = pixels.astype(np.float32)
+        image = np.empty_like(pixels, np.float32) if out is None else out
+        image[...] = pixels
         if np.isfinite(low).all():
             np.clip(image, low, high, out=image)
         image -= shift
@@ -279,19 +282,32 @@ def restore_probabilities(undo: Undo, scores: FloatArray) -> FloatArray:
     Shape:
         scores (K, *prepared); returns (K, *stored).
     """
-    cropped_shape = tuple(part.stop - part.start for part in undo.box)
-    logits = _resize(scores, cropped_shape, order=1)
+    logits = _uncropped(undo, scores)
     found = np.exp(logits - logits.max(axis=0))
     found /= found.sum(axis=0)
-    if cropped_shape != undo.turned_shape:
-        whole = np.zeros((len(found), *undo.turned_shape), np.float32)
-        whole[0] = 1
-        whole[(slice(None), *undo.box)] = found
-        found = whole
-    if undo.orientation is not None:
-        back = nib.orientations.ornt_transform(_identity(len(undo.stored_shape)), undo.orientation)
-        found = np.stack([nib.orientations.apply_orientation(probability, back) for probability in found])
-    return np.ascontiguousarray(found, dtype=np.float32)
+    outside = np.zeros(len(found), np.float32)
+    outside[0] = 1
+    return _in_file(undo, found.astype(np.float32, copy=False), outside)
+
+
+def restore_masks(undo: Undo, scores: FloatArray, *, outside: Masks) -> Masks:
+    """Masks of regions in the voxels of the file, as ``restore`` makes labels: inside is where a logit is above 0.
+
+    Args:
+        undo: From ``prepare``.
+        scores: A logit a region.
+        outside: Whether what the crop cut off is inside, by region.
+
+    Shape:
+        scores (R, *prepared); outside (R,); returns (R, *stored).
+    """
+    return _in_file(undo, _uncropped(undo, scores) > 0, outside)
+
+
+def restore_mask_probabilities(undo: Undo, scores: FloatArray, *, outside: Masks) -> FloatArray:
+    """Probabilities of being inside each region; arguments and shapes as of ``restore_masks``."""
+    found = special.expit(_uncropped(undo, scores))
+    return _in_file(undo, found, outside.astype(np.float32))
 
 
 def restore(undo: Undo, scores: FloatArray) -> LabelArray:
@@ -306,16 +322,8 @@ def restore(undo: Undo, scores: FloatArray) -> LabelArray:
     Shape:
         scores (K, *prepared); returns (*stored) uint8.
     """
-    cropped_shape = tuple(part.stop - part.start for part in undo.box)
-    labels = _resize(scores, cropped_shape, order=1).argmax(axis=0).astype(np.uint8)
-    if cropped_shape != undo.turned_shape:
-        whole = np.zeros(undo.turned_shape, dtype=np.uint8)
-        whole[undo.box] = labels
-        labels = whole
-    if undo.orientation is not None:
-        back = nib.orientations.ornt_transform(_identity(len(undo.stored_shape)), undo.orientation)
-        labels = nib.orientations.apply_orientation(labels, back)
-    return np.ascontiguousarray(labels)
+    labels: LabelArray = _uncropped(undo, scores).argmax(axis=0).astype(np.uint8)
+    return cast(LabelArray, _in_file(undo, labels[None], np.zeros(1, np.uint8))[0])
 
 
 def prepared_axes(orientation: npt.NDArray[np.float64] | None, axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -361,6 +369,28 @@ def _nonzero_box(image: npt.NDArray[Any]) -> tuple[slice, ...]:
         where = np.flatnonzero(seen.any(axis=others))
         box.append(slice(int(where[0]), int(where[-1]) + 1))
     return tuple(box)
+
+
+def _uncropped(undo: Undo, scores: FloatArray) -> FloatArray:
+    """Scores resampled to the voxels of the crop."""
+    return _resize(scores, tuple(part.stop - part.start for part in undo.box), order=1)
+
+
+def _in_file(undo: Undo, values: npt.NDArray[Value], outside: npt.NDArray[Value]) -> npt.NDArray[Value]:
+    """Maps of the crop in the voxels of the file; what the crop cut off has one value a map.
+
+    Shape:
+        values (M, *cropped); outside (M,); returns (M, *stored).
+    """
+    if values.shape[1:] != undo.turned_shape:
+        whole = np.empty((len(values), *undo.turned_shape), values.dtype)
+        whole[:] = outside.reshape(-1, *[1] * len(undo.turned_shape))
+        whole[(slice(None), *undo.box)] = values
+        values = whole
+    if undo.orientation is not None:
+        back = nib.orientations.ornt_transform(_identity(len(undo.stored_shape)), undo.orientation)
+        values = np.stack([nib.orientations.apply_orientation(one, back) for one in values])
+    return np.ascontiguousarray(values)
 
 
 def _resize(array: npt.NDArray[Any], shape: tuple[int, ...], *, order: int) -> npt.NDArray[Any]:

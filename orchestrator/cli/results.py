@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli.options import Address, AllowOpen, AsJson, Search, Storage, forward
 from orchestrator.cli.output import console, print_json, print_table
 from orchestrator.places import DEFAULT_STORAGE, tracking_uri
+
+if TYPE_CHECKING:
+    from workers.predict import Prediction
 
 Export = Annotated[str, typer.Argument(help="An export: a folder or s3://…", show_default=False)]
 
@@ -176,14 +179,18 @@ def predict(
         done = predict_files(folder, inputs, out, engine=engine)
     if as_json:
         print_json(
-            [
-                {"input": str(p.source), "labels": str(p.labels), "overlay": str(p.overlay), **p.shares}
-                for p in done
-            ]
+            [{"input": str(p.source), **_files(p), "overlay": str(p.overlay), **p.shares} for p in done]
         )
         return
     names = list(done[0].shares)
-    print_table("predictions", ("labels", *names), [(str(p.labels), *p.shares.values()) for p in done])
+    rows = [("\n".join(map(str, p.files.values())), *p.shares.values()) for p in done]
+    print_table("predictions", ("files", *names), rows)
+
+
+def _files(done: "Prediction") -> dict[str, Any]:
+    """The label map under ``labels``, or of regions the mask of each under ``masks``."""
+    files = {name: str(path) for name, path in done.files.items()}
+    return files if list(files) == ["labels"] else {"masks": files}
 
 
 def ui(

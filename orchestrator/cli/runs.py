@@ -68,6 +68,8 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
     Example: segsearch validate examples/hippocampus.yaml
     """
     from orchestrator import verbs
+    from workers.evaluate import class_names
+    from workers.regions import in_words
 
     plan = verbs.validate(job)
     settings = plan.settings
@@ -75,6 +77,7 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
         "name": plan.job.name,
         "data": f"{plan.dataset.manifest.name}, {plan.dataset.num_classes} classes, digest {plan.dataset.digest[:12]}",
         "reads": f"{plan.view.view} of {' x '.join(map(str, plan.view.size))}, {plan.view.batch} a step",
+        **({"learns": in_words(plan.view.regions, class_names(plan.dataset))} if plan.view.regions else {}),
         "space": plan.job.space,
         "presets": ", ".join(name for name, _ in settings.presets) or "none",
         "searches for": ", ".join(f"{o.direction} {o.name}" for o in settings.objectives),

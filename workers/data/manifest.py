@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from search_spaces.regions import Region, Regions
 from workers.errors import DataError
 
 JSON = dict[str, Any]
@@ -124,6 +125,7 @@ class Manifest:
         notes: What a reader should know about how the source was understood.
         created_by: Versions of segsearch and pyarrow that wrote it.
         profile: How its cases are stored, ``encoded`` or ``decoded``.
+        regions: What a search learns by default instead of the classes, which are unions of them then; mostly none.
     """
 
     digest: str
@@ -144,6 +146,7 @@ class Manifest:
     notes: tuple[str, ...]
     created_by: Mapping[str, str]
     profile: str = "encoded"
+    regions: Regions = ()
 
     @property
     def key(self) -> str:
@@ -267,6 +270,7 @@ def _to_json(manifest: Manifest) -> JSON:
         "notes": manifest.notes,
         "shards": [_shard_to_json(shard) for shard in manifest.shards],
         **({} if manifest.profile == "encoded" else {"profile": manifest.profile}),
+        **({"regions": [asdict(region) for region in manifest.regions]} if manifest.regions else {}),
     }
 
 
@@ -302,6 +306,7 @@ def _from_json(body: JSON) -> Manifest:
         notes=tuple(body["notes"]),
         created_by=dict(body["created_by"]),
         profile=body.get("profile", "encoded"),
+        regions=tuple(Region(r["name"], tuple(r["classes"])) for r in body.get("regions", ())),
     )
 
 

@@ -48,6 +48,7 @@ class Partition(Measure):
         "v_info_merge": "more",
     }
     pooled: ClassVar[bool] = False
+    of_regions: ClassVar[bool] = False  # pieces of an image do not overlap
 
     def of(self, case: Compared) -> Facts:
         """(6,): the metrics of the case."""

@@ -38,7 +38,7 @@ def test_a_label_map_has_the_geometry_of_its_volume(volumes: Exported, scan: Pat
     assert told == [done]
     source, found = (
         nib.nifti1.Nifti1Image.from_filename(scan),
-        nib.nifti1.Nifti1Image.from_filename(done.labels),
+        nib.nifti1.Nifti1Image.from_filename(done.files["labels"]),
     )
     assert found.shape == source.shape[:3] and found.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(found.affine, source.affine)
@@ -70,7 +70,7 @@ def test_labels_do_not_depend_on_how_a_volume_is_stored(
     turned.to_filename(tmp_path / "turned" / "scan.nii.gz")
     (plain,) = predict(volumes.folder, [scan], tmp_path / "plain")
     (other,) = predict(volumes.folder, [tmp_path / "turned"], tmp_path / "other")
-    found, expected = (nib.nifti1.Nifti1Image.from_filename(done.labels) for done in (other, plain))
+    found, expected = (nib.nifti1.Nifti1Image.from_filename(done.files["labels"]) for done in (other, plain))
     assert found.shape == turned.shape
     np.testing.assert_allclose(found.affine, turned.affine)
     np.testing.assert_array_equal(
@@ -81,9 +81,9 @@ def test_labels_do_not_depend_on_how_a_volume_is_stored(
 def test_pictures_become_pictures(pictures: Exported, tmp_path: Path) -> None:
     done = predict(pictures.folder, [pictures.raw / "images"], tmp_path)
     assert len(done) == 12
-    assert done[0].labels.name == "shot00_labels.png"
+    assert done[0].files["labels"].name == "shot00_labels.png"
     for prediction in done:
-        labels = pixels(prediction.labels)
+        labels = pixels(prediction.files["labels"])
         assert labels.shape == (18, 24) and set(np.unique(labels)) <= {0, 1}
         assert pixels(prediction.overlay).shape == (18, 24, 3)
         assert sum(prediction.shares.values()) == pytest.approx(1)
@@ -94,7 +94,14 @@ def test_both_engines_agree(volumes: Exported, pictures: Exported, scan: Path, t
         maps = []
         for engine in ("torch", "onnx"):
             done = predict(exported.folder, inputs, tmp_path / engine, engine=engine)
-            maps.append([load(d.labels)[1] if d.labels.suffix == ".gz" else pixels(d.labels) for d in done])
+            maps.append(
+                [
+                    load(d.files["labels"])[1]
+                    if d.files["labels"].suffix == ".gz"
+                    else pixels(d.files["labels"])
+                    for d in done
+                ]
+            )
         for one, other in zip(*maps, strict=True):
             assert (one != other).mean() < 1e-3  # where two classes tie
 

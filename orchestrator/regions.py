@@ -1,0 +1,69 @@
+"""The regions of a job: names of classes become indices, and what is wrong is said before anything is trained."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from orchestrator.yaml_document import Path
+from search_spaces.regions import Region, Regions
+from search_spaces.register import unknown_name
+from workers.metrics import foreground
+
+MOST = 254  # of regions: pictures number them in a byte
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_TAKEN = (
+    "background",
+    "other",
+    "unlabeled",
+    "overlay",
+    "mean",
+)  # they mean something else beside the regions
+
+Wrong = tuple[Path, str]
+"""Where under ``data.regions``, and a sentence."""
+
+
+def region_problems(wanted: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> Iterator[Wrong]:
+    """What is wrong with the regions that a job asks for of a data set with these classes."""
+    seen: dict[frozenset[str], str] = {}
+    if len(wanted) > MOST:
+        yield (), f"{len(wanted)} regions given; allowed are {MOST}."
+    for name, classes in wanted.items():
+        if not _NAME.fullmatch(name) or name.lower() in _TAKEN:
+            taken = ", ".join(_TAKEN)
+            yield (
+                (name,),
+                f"{name!r} is no name of a region; allowed are 1 to 40 letters, digits, '_' and '-', but not {taken}.",
+            )
+        problems = list(_class_problems(name, classes, class_names))
+        yield from problems
+        if problems:
+            continue
+        if (same := seen.setdefault(frozenset(classes), name)) != name:
+            yield (name,), f"holds the same classes as {same!r}; keep one of the two."
+
+
+def _class_problems(name: str, classes: Sequence[str], class_names: Sequence[str]) -> Iterator[Wrong]:
+    known = [class_names[index] for index in foreground(class_names)]
+    if not classes:
+        yield (name,), f"is empty; name the classes that it unites: {', '.join(known)}."
+    for place, given in enumerate(classes):
+        if given not in class_names:
+            yield (name, place), unknown_name("class of the data set", given, known)
+        elif given not in known:
+            yield (name, place), f"{given!r} is what lies outside of all regions; leave it out."
+        elif given in classes[:place]:
+            yield (name, place), f"{given!r} is named twice; keep one."
+    if classes and set(classes) == set(class_names):
+        yield (name,), "holds every class of the data set, so there is nothing to tell apart; leave some out."
+
+
+def make_regions(wanted: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> Regions:
+    """Regions of a job without problems, largest first, then by their classes.
+
+    That is the order of the network's channels, whatever the order in the job, and in which pictures paint them.
+    """
+    found = [
+        Region(name, tuple(sorted(class_names.index(given) for given in classes)))
+        for name, classes in wanted.items()
+    ]
+    return tuple(sorted(found, key=lambda region: (-len(region.classes), region.classes)))

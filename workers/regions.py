@@ -1,0 +1,58 @@
+"""Regions as arrays: what evaluation, pictures and predictions need. What a region is: ``search_spaces.regions``."""
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.regions import VALUES, Regions
+from workers.palette import default_colours
+
+Masks = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.uint8]
+
+OUTSIDE = "background"  # the other class of a region's problem of two
+
+
+def inside_regions(labels: Labels, regions: Regions, *, ignore_index: int) -> Labels:
+    """1 inside each region, 0 outside, ``ignore_index`` where the label is ignored.
+
+    Shape:
+        labels (*S); returns (R, *S).
+    """
+    table = np.zeros((len(regions), VALUES), np.uint8)
+    for number, region in enumerate(regions):
+        table[number, list(region.classes)] = 1
+    table[:, ignore_index] = ignore_index
+    return table[:, labels]
+
+
+def hold_first_class(regions: Regions) -> npt.NDArray[np.bool_]:
+    """Which regions hold class 0, which is what a crop cuts off, (R,)."""
+    return np.array([0 in region.classes for region in regions])
+
+
+def painted(inside: Labels | Masks, *, ignore_index: int = 255) -> Labels:
+    """A picture of regions that may overlap: 1 + the number of the last region of each pixel, 0 where there is none.
+
+    Regions come largest first, so a smaller one is seen on a larger.
+
+    Shape:
+        inside (R, *S): true or 1 inside, maybe ``ignore_index``; returns (*S).
+    """
+    picture = np.zeros(inside.shape[1:], np.uint8)
+    for number, mask in enumerate(inside, start=1):
+        picture[mask == 1] = number
+    picture[inside[0] == ignore_index] = ignore_index
+    return picture
+
+
+def region_colours(regions: Regions) -> tuple[tuple[int, int, int], ...]:
+    """Colours of ``painted``: black for none, then one a region."""
+    return default_colours(1 + len(regions))
+
+
+def in_words(regions: Regions, class_names: tuple[str, ...]) -> str:
+    """``whole = core + oedema; core = core``."""
+    parts = (
+        f"{region.name} = {' + '.join(class_names[index] for index in region.classes)}" for region in regions
+    )
+    return "; ".join(parts)
