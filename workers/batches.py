@@ -5,7 +5,7 @@ So the order, the crops and the augmentation are the same with any number of loa
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,7 +21,15 @@ from workers.augmentation import augment
 from workers.contract import DataView
 from workers.distance_maps import label_maps
 from workers.errors import DataError
-from workers.preprocessing import FloatArray, LabelArray, Places, Prepared, places_of_classes, prepared_axes
+from workers.preprocessing import (
+    FloatArray,
+    LabelArray,
+    Places,
+    Prepared,
+    Scaling,
+    places_of_classes,
+    prepared_axes,
+)
 from workers.seeding import generator
 
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -112,12 +120,20 @@ class TrainingSet:
         used = self.steps * self.view.batch
         order = epoch_order(self.seed, epoch, self.view.digest, units=self.units, samples=used)
         generators = [generator(self.seed, "sample", epoch, position) for position in positions]
-        samples = [self._sample(int(order[p]), g) for p, g in zip(positions, generators, strict=True)]
-        images = torch.from_numpy(np.stack([image for image, _ in samples]))
-        labels = torch.from_numpy(np.stack([label for _, label in samples]).astype(np.int64))
-        return augment(
-            images, labels, self.augmentation, generators=generators, ignore_index=self.ignore_index
-        )
+        images = labels = torch.empty(0)
+        for place, (position, g) in enumerate(zip(positions, generators, strict=True)):
+            window, known = self._sample(int(order[position]), g)
+            image, label = augment(
+                torch.from_numpy(window),
+                torch.from_numpy(known),
+                self.augmentation,
+                generator=g,
+                ignore_index=self.ignore_index,
+            )
+            if place == 0:
+                images, labels = (part.new_empty(len(positions), *part.shape) for part in (image, label))
+            images[place], labels[place] = image, label
+        return images, labels
 
     def _sample(self, unit: int, g: np.random.Generator) -> tuple[FloatArray, LabelArray]:
         number = bisect_right(self._starts, unit) - 1
@@ -194,7 +210,7 @@ def cut(
     offsets: Sequence[int],
     *,
     fill: Pixel,
-    change: Callable[[npt.NDArray[Any]], npt.NDArray[Pixel]] | None = None,
+    change: Scaling | None = None,
 ) -> npt.NDArray[Pixel]:
     """A window of an image, padded where it reaches outside.
 
@@ -205,14 +221,19 @@ def cut(
         fill: Value outside; the window has its type.
         change: What happens to the part inside.
     """
-    window = np.full((image.shape[0], *size), fill)
+    window = np.empty((image.shape[0], *size), type(fill))
     source, target = [slice(None)], [slice(None)]
     for length, wanted, offset in zip(image.shape[1:], size, offsets, strict=True):
         first, last = max(offset, 0), min(offset + wanted, length)
         source.append(slice(first, last))
         target.append(slice(first - offset, last - offset))
-    inside = image[tuple(source)]
-    window[tuple(target)] = inside if change is None else change(inside)
+    inside, place = image[tuple(source)], window[tuple(target)]
+    if place.shape != window.shape:
+        window[...] = fill
+    if change is None:
+        place[...] = inside
+    else:
+        change(inside, out=place)
     return window
 
 
@@ -230,9 +251,8 @@ def _offsets(
         return [(n - s) // 2 for n, s in zip(shape, size, strict=True)]
     centre: list[int] | None = None
     if g.random() < FOREGROUND_SHARE:
-        known = places_of_classes(labels, ignore_index=ignore_index) if places is None else places
-        if known:
-            where = list(known.values())[int(g.integers(len(known)))]
+        where = _places_of_a_class(labels, g, places, ignore_index=ignore_index)
+        if where is not None:
             centre = [int(i) for i in np.unravel_index(int(where[int(g.integers(len(where)))]), shape)]
     offsets = []
     for axis, (n, s) in enumerate(zip(shape, size, strict=True)):
@@ -243,6 +263,18 @@ def _offsets(
         else:
             offsets.append(int(g.integers(n - s + 1)))
     return offsets
+
+
+def _places_of_a_class(
+    labels: LabelArray, g: np.random.Generator, places: Places | None, *, ignore_index: int
+) -> npt.NDArray[np.int64] | None:
+    """Flat positions of a drawn class, one of those that ``places_of_classes`` lists; None where there is none."""
+    if places is None and labels.ndim == 2:  # to list the places of all classes costs ten times as much
+        counts = np.bincount(labels.reshape(-1), minlength=256)
+        found = [int(index) for index in np.flatnonzero(counts) if index not in (0, ignore_index)]
+        return np.flatnonzero(labels == found[int(g.integers(len(found)))]) if found else None
+    known = places_of_classes(labels, ignore_index=ignore_index) if places is None else places
+    return list(known.values())[int(g.integers(len(known)))] if known else None
 
 
 class _Steps(Dataset[Batch]):

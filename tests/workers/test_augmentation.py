@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from search_spaces.recipe import Augmentation
-from workers.augmentation import augment
+from workers.augmentation import _matrix, augment
 from workers.seeding import generator
 
 
@@ -25,7 +26,11 @@ class Fixed(np.random.Generator):
 def run(
     images: Tensor, labels: Tensor, augmentation: Augmentation, *generators: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    return augment(images, labels, augmentation, generators=list(generators), ignore_index=255)
+    changed = [
+        augment(image, label, augmentation, generator=g, ignore_index=255)
+        for image, label, g in zip(images, labels, generators, strict=True)
+    ]
+    return torch.stack([image for image, _ in changed]), torch.stack([label for _, label in changed])
 
 
 def numbered(*size: int) -> tuple[Tensor, Tensor]:
@@ -120,12 +125,36 @@ def test_noise_has_the_drawn_deviation() -> None:
     assert abs(found.std().item() - 0.5) < 4 * 0.5 / (2 * 10_000) ** 0.5  # four deviations of a deviation
 
 
-@pytest.mark.parametrize("size", [(7, 9), (7, 9, 5)])
-def test_a_sample_is_changed_alike_in_any_batch(size: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("size", [(7, 9), (1, 6), (256, 192), (7, 9, 5)])
+@pytest.mark.parametrize("ignore_index", [255, 9])
+def test_positions_are_those_of_a_product_of_matrices_to_the_bit(
+    size: tuple[int, ...], ignore_index: int
+) -> None:
+    """The same as torch's ``affine_grid`` for a whole batch, and labels that are sampled as numbers."""
     torch.manual_seed(0)
-    images, labels = torch.randn(3, 2, *size), torch.randint(0, 4, (3, *size))
-    every = Augmentation(rotate_deg=30, zoom=0.3, intensity=0.3, noise=0.2)
-    together = run(images, labels, every, *(generator("s", number) for number in range(3)))
-    for number in (2, 0):
-        alone = run(images[number : number + 1], labels[number : number + 1], every, generator("s", number))
-        assert torch.equal(alone[0][0], together[0][number]) and torch.equal(alone[1][0], together[1][number])
+    images, labels = torch.randn(4, 2, *size), torch.randint(0, 4, (4, *size))
+    labels[labels == 3] = 255
+    moving = Augmentation(rotate_deg=30, zoom=0.3)
+    matrices = np.stack([_matrix(moving, labels.shape[1:], generator("s", number)) for number in range(4)])
+    padded = torch.from_numpy(np.concatenate([matrices, np.zeros_like(matrices[..., :1])], axis=-1))
+    grid = functional.affine_grid(padded, [4, 1, *size], align_corners=False)
+    expected = functional.grid_sample(images, grid, align_corners=False)
+    nearest = functional.grid_sample((labels + 1)[:, None].float(), grid, mode="nearest", align_corners=False)
+    for number in range(4):
+        image, label = augment(
+            images[number],
+            labels[number].to(torch.uint8),
+            moving,
+            generator=generator("s", number),
+            ignore_index=ignore_index,
+        )
+        assert torch.equal(image, expected[number])
+        wanted = nearest[number, 0].long() - 1
+        assert torch.equal(label, torch.where(wanted < 0, ignore_index, wanted))
+
+
+def test_what_comes_in_is_not_changed() -> None:
+    images, labels = numbered(6, 6)
+    before = images.clone(), labels.clone()
+    run(images, labels, Augmentation(intensity=0.3, noise=0.2), generator(1))
+    assert torch.equal(images, before[0]) and torch.equal(labels, before[1])
