@@ -8,6 +8,9 @@ from search_spaces.regions import Regions
 JSON = dict[str, Any]
 Status = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 
+INHERITED = "inherited"
+"""Metric of a first epoch whose leg had to inherit: the share of the parameters that did, 0 where there was nothing to take."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataView:
@@ -20,23 +23,23 @@ class DataView:
         size: Network input size in pixels or voxels, (H, W) or (D, H, W).
         batch: Samples a step.
         epoch_samples: Samples an epoch; None means every slice or image once.
+        regions: What is learned instead of classes: one logit a region. Empty means the classes.
     """
 
     dataset: str
-        regions: What is learned instead of classes: one logit a region. Empty means the classes.
     digest: str
     view: Literal["slices", "patches", "images"]
     size: tuple[int, ...]
     batch: int
     epoch_samples: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
     regions: Regions = ()
 
     def num_outputs(self, num_classes: int) -> int:
         """Channels of the logits: one a region, else one a class."""
         return len(self.regions) or num_classes
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
     """One piece of work for a slot. Frozen and JSON-able: it crosses process borders.
 
@@ -61,6 +64,8 @@ class Leg:
         plugins: Modules to import first, for a user's own entries.
         measures: What is measured beside the confusion matrix (``workers/measure.py``).
         latency: Whether the time for one window is measured after each epoch, as the metric ``latency_ms``.
+        inherit: Location of a committed checkpoint of another trial with whose weights a trial at epoch 0 begins, as far as the two
+            networks are alike; None for its own.
     """
 
     search: str
@@ -83,6 +88,7 @@ class Leg:
     plugins: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     latency: bool = False
+    inherit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

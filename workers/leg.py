@@ -11,11 +11,12 @@ import torch
 from search_spaces.candidate import Candidate, from_json
 from workers.batches import Batch, TrainingSet, batches, sample_spacing
 from workers.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
-from workers.contract import EpochResult, Leg, LegResult, Status
+from workers.contract import INHERITED, EpochResult, Leg, LegResult, Status
 from workers.data.dataset import Dataset, open_dataset
 from workers.distance_maps import made_by_loader
 from workers.errors import CheckpointError, DivergedError
 from workers.evaluate import class_names, evaluate
+from workers.inheritance import Start, start_from
 from workers.latency import LATENCY, latency_ms
 from workers.measure import measures
 from workers.picture import save_picture
@@ -41,6 +42,7 @@ def run_leg(leg: Leg, report: Report, should_stop: ShouldStop) -> LegResult:
     message = ""
     try:
         work = open_work(leg)
+        message = "" if work.start is None else work.start.remark
         while epoch < leg.last_epoch:
             report(run_epoch(work, epoch + 1))
             epoch += 1
@@ -60,13 +62,17 @@ def run_leg(leg: Leg, report: Report, should_stop: ShouldStop) -> LegResult:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a leg holds while it runs: the trainer at its first epoch, its batches in order, the cases that are scored."""
+    """What a leg holds while it runs: the trainer at its first epoch, its batches in order, the cases that are scored.
+
+    ``start`` says how a trial began that had to inherit.
+    """
 
     leg: Leg
     dataset: Dataset
     trainer: Trainer
     batches: Iterator[Batch]
     scored: Sequence[Prepared]
+    start: Start | None = None
 
 
 def open_work(leg: Leg) -> Work:
@@ -106,13 +112,17 @@ def open_work(leg: Leg) -> Work:
             )
         unpack(tensors, trainer.model, trainer.average, trainer.optimiser)
         trainer.load_loss_state(tensors)
+    start = None
+    if leg.checkpoint is None and leg.inherit is not None:
+        channels, outputs = dataset.num_channels, leg.data.num_outputs(dataset.num_classes)
+        start = start_from(leg.inherit, trainer, in_channels=channels, num_outputs=outputs)
     ahead = batches(
         training,
         range(leg.first_epoch + 1, leg.last_epoch + 1),
         loader_workers=leg.loader_workers,
         pinned=leg.device == "cuda",
     )
-    return Work(leg, dataset, trainer, ahead, PreparedCases(dataset, leg.split, fitted))
+    return Work(leg, dataset, trainer, ahead, PreparedCases(dataset, leg.split, fitted), start)
 
 
 def run_epoch(work: Work, epoch: int) -> EpochResult:
@@ -130,10 +140,12 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
         ignore_index=work.dataset.manifest.ignore_index,
         measures=measures(leg.measures),
     )
-    timed = {}
+    told = {}
     if leg.latency:
         shape = (work.dataset.num_channels, *leg.data.size)
-        timed[LATENCY] = latency_ms(trainer.network, shape, device=leg.device)
+        told[LATENCY] = latency_ms(trainer.network, shape, device=leg.device)
+    if work.start is not None and epoch == 1:
+        told[INHERITED] = work.start.share
     checkpoint = save_checkpoint(
         leg.storage,
         f"checkpoints/trial-{leg.trial:05d}/leg-{leg.fence:06d}/epoch-{epoch:04d}",
@@ -152,7 +164,7 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
         fence=leg.fence,
         epoch=epoch,
         loss=loss,
-        metrics=scores.metrics | timed,
+        metrics=scores.metrics | told,
         seconds=time.perf_counter() - started,
         train_seconds=trained - started,
         at=time.time(),
