@@ -31,7 +31,7 @@ from safetensors.numpy import save
 from workers.data.dataset import Dataset
 from workers.data.manifest import canonical
 from workers.data.shard_cache import default_cache
-from workers.prepared_folder import PreparedGroup
+from workers.prepared_folder import ASIDE, PreparedGroup
 from workers.preprocessing import (
     Fitted,
     LabelArray,
@@ -146,6 +146,8 @@ def _key(dataset: Dataset, fitted: Fitted) -> str:
 def _save(path: Path, case: Prepared, group: PreparedGroup, *, ignore_index: int) -> bool:
     """Write a file aside, then rename it; its CRC tells later whether all of it reached the disk. False: no room."""
     assert case.labels is not None and case.truth is not None
+    if group.refuses(case.pixels.nbytes + case.labels.nbytes):
+        return False
     volume = case.labels.ndim == 3
     tensors: dict[str, npt.NDArray[Any]] = {
         "pixels": _slices_first(case.pixels) if volume else case.pixels,
@@ -175,7 +177,7 @@ def _save(path: Path, case: Prepared, group: PreparedGroup, *, ignore_index: int
     head = data[:start].replace(_NO_CRC, f'"crc32":"{zlib.crc32(data):08x}"'.encode())
     if not group.admits(len(data)):
         return False
-    aside = path.with_name(f"{path.name}.tmp.{os.getpid()}.{uuid.uuid4().hex}")
+    aside = path.with_name(f"{path.name}{ASIDE}{os.getpid()}.{uuid.uuid4().hex}")
     try:
         with aside.open("wb") as file:
             file.write(head)

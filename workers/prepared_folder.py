@@ -22,8 +22,10 @@ from workers.file_lock import alone, is_at, remove_unlocked
 IN_USE = "in-use"
 GONE = ".gone."
 RESERVE = "reserve."
+ASIDE = ".tmp."  # in the name of a file that is being written
 SHARE = 64  # of the limit that a process reserves at once
 PATIENCE_S = 30.0  # for another process's survey
+STALE_S = 3600.0  # a file that is still written after this time was left by a process that died
 SURVEY_S = 5.0  # a full folder is looked at again after this time
 ATTEMPTS = 10
 
@@ -75,6 +77,11 @@ class PreparedGroup:
                 os.close(handle)
         raise FileNotFoundError(0, "others keep removing it", str(self.path))
 
+    def refuses(self, num_bytes: int) -> bool:
+        """Whether the last survey, a moment ago, leaves no room for a file of at least this size: it need not be made."""
+        is_new = time.monotonic() - self._surveyed <= SURVEY_S
+        return self._reserver == os.getpid() and self._is_full and is_new and num_bytes > self._room
+
     def admits(self, num_bytes: int) -> bool:
         """Whether a file of this size may be added; room is made where groups are not in use.
 
@@ -84,8 +91,7 @@ class PreparedGroup:
         """
         if self._reserver != os.getpid():
             self._reserved, self._room, self._reserver = None, 0, os.getpid()
-        is_old = time.monotonic() - self._surveyed > SURVEY_S
-        if num_bytes > self._room and (is_old or not self._is_full):
+        if num_bytes > self._room and not self.refuses(num_bytes):
             with alone(self.path.parent / "room.lock", patience_s=PATIENCE_S, keep=True):
                 self._reserve(num_bytes)
             self._surveyed = time.monotonic()
@@ -168,6 +174,9 @@ def _size(path: str) -> tuple[int, float]:
                 if entry.name.startswith(RESERVE) and remove_unlocked(Path(entry.path)):
                     continue  # of a process that died
                 status = entry.stat()
+                if ASIDE in entry.name and time.time() - status.st_mtime > STALE_S:
+                    Path(entry.path).unlink()
+                    continue
                 size += status.st_size
                 if entry.name == IN_USE:
                     last = status.st_mtime

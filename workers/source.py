@@ -158,6 +158,10 @@ class Source(Entry, ABC):
             DataError: A file is damaged or of a wrong kind.
         """
 
+    def num_bytes(self, sample: SampleFiles) -> int:
+        """Size of a case's files, by which shards are cut."""
+        return sample.image.stat().st_size + sample.labels.stat().st_size
+
 
 def recognise(folder: Path) -> str:
     """Kind of the source whose layout a folder has.

@@ -174,6 +174,8 @@ def verify(
             "" if report.share == 1 else f" ({report.share:.0%} of the shards; the digest was not recomputed)"
         )
         print(f"{location}: {report.cases} cases in {report.shards} shards, all as the manifest says{part}.")
+        if report.cache.hits or report.cache.misses or report.cache.uncached:
+            print(f"  cache: {report.cache}")
 
 
 upkeep.add_to(app)

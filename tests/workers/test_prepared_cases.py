@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from search_spaces.preprocessing import Percentile, Preprocessing, Window, ZScore
 from workers import prepared_cases, prepared_folder
@@ -191,6 +193,34 @@ def test_a_full_folder_is_not_surveyed_for_every_case(
         False,
     ]
     assert len(surveys) == 1
+
+
+def test_what_a_full_folder_cannot_take_is_not_written_out(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGSEARCH_CACHE_LIMIT", "100B")
+    made: list[int] = []
+
+    def save(tensors: Any, metadata: Any) -> bytes:
+        made.append(len(tensors))
+        return safetensors.numpy.save(tensors, metadata)
+
+    monkeypatch.setattr(prepared_cases, "save", save)
+    cases = PreparedCases(dataset, "train", fit(Preprocessing(), dataset.manifest), tmp_path)
+    assert len(list(cases)) > 2 and len(made) == 1 and not written(tmp_path)
+
+
+def test_what_a_killed_process_was_writing_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGSEARCH_CACHE_LIMIT", "10kB")
+    group = PreparedGroup(tmp_path, "data")
+    group.hold()
+    old, new = (group.path / f"x.safetensors.tmp.{number}.0" for number in (1, 2))
+    for path in (old, new):
+        path.write_bytes(bytes(4000))
+    os.utime(old, (1, time.time() - 2 * prepared_folder.STALE_S))
+    assert group.admits(5000) and not old.exists() and new.exists()
 
 
 def test_it_crosses_to_another_process_without_its_maps(dataset: Dataset, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def ingest(
     survey = Survey(plan, skip_bad=skip_bad)
     with scratch_folder(default_cache()) as scratch, LocalSpread(jobs or default_jobs()) as local:
         spread = spread or local
-        tasks = _check_tasks(plan, rules, scratch, shard_bytes)
+        tasks = _check_tasks(reader, plan, rules, scratch, shard_bytes)
         checked = _check(survey, plan, tasks, spread, progress)
         if survey.problems:
             count = len(survey.problems)
@@ -91,6 +91,8 @@ def ingest(
             )
     if survey.skipped:
         store.put(skipped_key(digest), canonical(survey.skipped))
+    elif store.exists(skipped_key(digest)):
+        store.delete(skipped_key(digest))  # of an earlier ingest that left out what is gone or right by now
     if standing is None:
         return publish_manifest(store, manifest)
     point_latest(store, standing)
@@ -126,13 +128,13 @@ def open_folder(folder: Path, source: str | None) -> Source:
 
 
 def _check_tasks(
-    plan: SourcePlan, rules: Rules, scratch: Path, shard_bytes: int | None
+    reader: Source, plan: SourcePlan, rules: Rules, scratch: Path, shard_bytes: int | None
 ) -> tuple[CheckTask, ...]:
     """One task a shard, sorted by split, then id."""
     tasks: list[CheckTask] = []
     for split in SPLITS:
         samples = [sample for sample in plan.samples if sample.split == split]
-        sizes = [sample.image.stat().st_size + sample.labels.stat().st_size for sample in samples]
+        sizes = [reader.num_bytes(sample) for sample in samples]
         for part in plan_shards(sizes, shard_bytes=shard_bytes) if samples else ():
             tasks.append(
                 CheckTask(rules, tuple(samples[part.start : part.stop]), str(scratch / f"{len(tasks)}.arrow"))

@@ -71,6 +71,12 @@ class CacheCounts:
     uncached: int = 0
     wait_s: float = 0.0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.hits} shards were there, {self.misses} fetched ({self.bytes_fetched / 1e6:.1f} MB), {self.uncached} read "
+            f"into memory, {self.damaged} damaged, {self.evictions} evicted, {self.wait_s:.1f} s waited"
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardBytes:

@@ -11,6 +11,7 @@ import numpy as np
 from workers.data.dataset import Dataset, open_dataset
 from workers.data.format import Row, content_hashes, decode_labels, decode_pixels, digest_line
 from workers.data.manifest import Manifest, dataset_digest
+from workers.data.shard_cache import CacheCounts
 from workers.errors import DataError
 
 JSON = dict[str, Any]
@@ -26,6 +27,7 @@ class VerifyReport:
         shards, cases: How many were read whole.
         share: Of the shards that were read; below 1 the digest and the label counts are not compared.
         problems: What is wrong, a sentence each; empty when all is right.
+        cache: What came from the node's cache; nothing for a data set in a folder.
     """
 
     location: str
@@ -34,6 +36,7 @@ class VerifyReport:
     cases: int
     share: float
     problems: tuple[str, ...]
+    cache: CacheCounts
 
     @property
     def is_whole(self) -> bool:
@@ -77,6 +80,7 @@ def verify_dataset(location: str, *, share: float = 1.0, seed: int = 0) -> Verif
         len(lines),
         len(chosen) / len(manifest.shards),
         tuple(problems),
+        dataset.cache_counts,
     )
 
 

@@ -142,6 +142,10 @@ class DicomSeries(Source):
             notes=_notes([part for _, part in parts], grid),
         )
 
+    def num_bytes(self, sample: SampleFiles) -> int:
+        files = {*_named(sample.image.parent.iterdir()), sample.labels}  # both may share a folder
+        return sum(path.stat().st_size for path in files)
+
 
 def _case_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -108,6 +108,17 @@ def test_sixteen_bits_stay_where_rescaling_allows(
     assert np.array_equal(image, stored.transpose(2, 1, 0).astype(np.float64) * slope + intercept)
 
 
+def test_a_case_is_as_large_as_all_of_its_files(case: Path, tmp_path: Path) -> None:
+    apart = tmp_path / "scans" / "b"
+    save_series(apart, VOLUME)
+    save_seg(apart / "SEG" / "1.2.3", FRAMES)
+    reader = open_source("dicom_series")
+    for sample, folder in zip(planned(case.parent).samples, (case, apart), strict=True):
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert len(files) == len(VOLUME) + 1
+        assert reader.num_bytes(sample) == sum(path.stat().st_size for path in files)
+
+
 def test_no_name_or_id_enters_the_data_set(tmp_path: Path) -> None:
     folder = make_dicom_series(tmp_path / "scans")
     manifest = ingest(folder, str(tmp_path / "set"))

@@ -90,6 +90,19 @@ def test_nothing_bad_leaves_no_trace(source: Path, tmp_path: Path) -> None:
     assert not any("left out" in note for note in manifest.notes)
 
 
+def test_a_whole_ingest_of_the_same_content_removes_the_list(source: Path, tmp_path: Path) -> None:
+    dest = str(tmp_path / "set")
+    damage(source, 2)
+    manifest = ingest(source, dest, skip_bad=True)
+    assert load_skipped(dest, manifest.digest)
+    splits = {name: [f"shot{n}" for n in numbers if n != 2] for name, numbers in WHERE.items()}
+    (source / "splits.json").write_text(json.dumps(splits))
+    (source / "images/shot2.png").unlink()
+    (source / "masks/shot2.png").unlink()
+    assert ingest(source, dest).digest == manifest.digest
+    assert load_skipped(dest, manifest.digest) == {}
+
+
 def test_a_problem_of_absent_cases_crosses_processes() -> None:
     import pickle
 
