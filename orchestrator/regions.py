@@ -10,7 +10,7 @@ from workers.metrics import foreground
 
 MOST = 254  # of regions: pictures number them in a byte
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-_TAKEN = (
+TAKEN = (
     "background",
     "other",
     "unlabeled",
@@ -28,8 +28,8 @@ def region_problems(wanted: Mapping[str, Sequence[str]], class_names: Sequence[s
     if len(wanted) > MOST:
         yield (), f"{len(wanted)} regions given; allowed are {MOST}."
     for name, classes in wanted.items():
-        if not _NAME.fullmatch(name) or name.lower() in _TAKEN:
-            taken = ", ".join(_TAKEN)
+        if not _NAME.fullmatch(name) or name.lower() in TAKEN:
+            taken = ", ".join(TAKEN)
             yield (
                 (name,),
                 f"{name!r} is no name of a region; allowed are 1 to 40 letters, digits, '_' and '-', but not {taken}.",
