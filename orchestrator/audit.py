@@ -16,6 +16,7 @@ def faults(written: Iterable[Event], *, files: bool = True) -> list[str]:
     - Each trial has one verdict once the search is over, and never two.
     - The epochs of a trial are 1, 2, 3, ... without a gap or a repetition; each came from the leg that had the trial then.
     - The numbers of legs grow, and a trial has one leg at a time.
+    - Who begins with the weights of another trial has them from a checkpoint that this one had; it had not diverged.
     - Evidence of other searches stands before the first trial, each piece once; a trial that was not trained has evidence of
       the very same training, whole, and says what that says.
     - The newest checkpoint of a trial whose weights may still be wanted is whole: its manifest lists files that are there.
@@ -25,7 +26,14 @@ def faults(written: Iterable[Event], *, files: bool = True) -> list[str]:
         files: Look at checkpoints, too; needs the storage.
     """
     events = list(written)
-    found = [*_numbers(events), *_verdicts(events), *_epochs(events), *_legs(events), *_evidence(events)]
+    found = [
+        *_numbers(events),
+        *_verdicts(events),
+        *_epochs(events),
+        *_legs(events),
+        *_evidence(events),
+        *_parents(events),
+    ]
     return found + list(_checkpoints(events)) if files else found
 
 
@@ -121,6 +129,28 @@ def _evidence(events: list[Event]) -> Iterator[str]:
                     yield f"trial {body['trial']} reuses {where}, which is another training."
                 elif source["epochs"] != body["epochs"] or len(body["epochs"]) != trial["max_epochs"]:
                     yield f"trial {body['trial']} reuses {where}, but not all of its epochs as the evidence has them."
+
+
+def _parents(events: list[Event]) -> Iterator[str]:
+    committed: dict[tuple[int, int], str | None] = {}
+    barred: set[int] = set()
+    for event in events:
+        body = event.body
+        match event.kind:
+            case "epoch":
+                committed[body["trial"], body["epoch"]] = body["checkpoint"]
+            case "reused":
+                committed[body["trial"], body["epochs"][-1]["epoch"]] = body["checkpoint"]
+            case "halted" if body["violation"]:
+                barred.add(body["trial"])
+            case "trial_ended" if body["verdict"] == "diverged":
+                barred.add(body["trial"])
+            case "asked" if parent := body["parent"]:
+                who = f"trial {body['trial']} begins with the weights of trial {parent['trial']}"
+                if committed.get((parent["trial"], parent["epoch"])) != parent["checkpoint"]:
+                    yield f"{who}, which had no such checkpoint."
+                elif parent["trial"] in barred:
+                    yield f"{who}, which diverged or was beyond a limit."
 
 
 def _duplicate(opened: Event, trial: JSON) -> str:

@@ -127,6 +127,7 @@ class SearchSettings:
         screening: Which proposals are not worth a training by their zero-cost score; none by default.
         warm_start: Searches of the same journal whose trials are evidence for this one.
         reuse: Whether a training that one of them did already is taken over instead of done again.
+        inherit: Whether a child of a trial begins with the weights of its parent; for samplers that make children.
     """
 
     __pydantic_config__ = _STRICT
@@ -138,6 +139,12 @@ class SearchSettings:
     screening: ScreeningSettings | None = None
     warm_start: Searches = field(default_factory=list)
     reuse: bool = False
+    inherit: bool = False
+
+    def __post_init__(self) -> None:
+        if self.inherit and self.repeats:
+            message = "repeats and inherit exclude each other: a second seed begins without what its trial inherited."
+            raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True)

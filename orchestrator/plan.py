@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from orchestrator.engine.objective import COSTS, objectives_of
-from orchestrator.engine.sampler import Sampler
+from orchestrator.engine.sampler import Breeder, Sampler
 from orchestrator.engine.screening import Screening
 from orchestrator.engine.settings import EngineSettings, Scheduler
 from orchestrator.job import Job, JobError
@@ -174,6 +174,7 @@ class _Planner:
             presets=tuple(preset_candidates(space)) if job.search.presets else (),
             repeats=job.search.repeats,
             reuse=job.search.reuse,
+            inherit=job.search.inherit,
             batch=view.batch,
             whole=slots.whole,
             gate=make_gate(
@@ -254,7 +255,15 @@ class _Planner:
             return None
         if name == "auto":
             name = AUTO if sum(map(len, self.job.objectives.values())) == 1 else AUTO_SEVERAL
-        return lookup(Sampler, name)()  # type: ignore[type-abstract]  # entries are concrete
+        sampler = lookup(Sampler, name)()  # type: ignore[type-abstract]  # entries are concrete
+        if self.job.search.inherit and not isinstance(sampler, Breeder):
+            able = ", ".join(kind for kind in known[1:] if issubclass(lookup(Sampler, kind), Breeder))  # type: ignore[type-abstract]
+            self._problem(
+                ("search", "inherit"),
+                f"the sampler {name!r} makes no children of trials, so nothing is inherited; choose one that does ({able}), or "
+                "remove inherit.",
+            )
+        return sampler
 
     def _check_screening(self) -> None:
         asked = self.job.search.screening

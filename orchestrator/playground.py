@@ -111,7 +111,7 @@ class Playground:
         self.forest = _Forest(self) if predict else None
 
     def play(self, settings: EngineSettings, *, workers: int) -> Played:
-        """Run one search to its end.
+        """Run one search to its end; nobody inherits, as recorded trainings began with weights of their own.
 
         Args:
             settings: The search; its trials are at most the candidates of the table, where curves are not predicted.
@@ -134,7 +134,7 @@ class Playground:
                 numbers = self.forest.profile(encode(settings.space, candidate))
             return numbers
 
-        told = replace(settings, sampler=sampler, trials=trials, gate=known, slots=workers)
+        told = replace(settings, sampler=sampler, trials=trials, gate=known, slots=workers, inherit=False)
         return _Run(self, told, moves).run()
 
     def nearest(self, trace: Trace, left: Sequence[int]) -> tuple[int, bool]:

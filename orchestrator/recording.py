@@ -58,8 +58,12 @@ def record(
         watch: Told each training.
 
     Raises:
-        TableError: The file is no table, or one of another space, data set or protocol.
+        TableError: The file is no table, or one of another space, data set or protocol; or the job inherits.
     """
+    if plan.job.search.inherit:
+        raise TableError(
+            "search.inherit: a table holds trainings that begin with weights of their own, so nothing is inherited; remove it."
+        )
     table = Table(origin_of(plan), ())
     if out.exists():
         found = load_table(out)

@@ -18,6 +18,8 @@ from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.events import Draft, Event, Purpose
 from orchestrator.engine.leaderboard import Row, leaderboard
 from orchestrator.engine.order import LegOrder
+from orchestrator.engine.state import State
+from orchestrator.engine.trial import Parent, Trial
 from orchestrator.executor import Executor, Result
 from orchestrator.journal import Journal, Leadership, Message
 from orchestrator.plan import Plan
@@ -181,16 +183,30 @@ def _take(session: Session, result: Result) -> None:
     engine = session.engine
     trial = engine.state.trials[result.trial]
     before = trial.checkpoint
+    waited = _waited_for(engine.state, trial)
     if isinstance(result, EpochResult):
         reaction = engine.report(result, time.time())
         session.record(reaction.drafts)
         if reaction.stop:
             session.executor.stop(result.trial)
-        if before is not None and trial.checkpoint == result.checkpoint:
+        if trial.checkpoint == result.checkpoint and before and not engine.state.heirs.need(before):
             delete_checkpoint(before)
     else:
         session.running.discard(result.trial)
         session.record(engine.tell(result, time.time()))
+    if waited is not None and not _is_kept(engine.state, waited):
+        delete_checkpoint(waited.checkpoint)
+
+
+def _waited_for(state: State, trial: Trial) -> Parent | None:
+    """The parent of a trial that has not yet begun with its weights."""
+    return trial.parent if trial.parent and state.heirs.need(trial.parent.checkpoint) else None
+
+
+def _is_kept(state: State, parent: Parent) -> bool:
+    """Whether somebody needs the checkpoint of a parent: another child, or itself, as it is its newest."""
+    newest = state.trials[parent.trial].checkpoint
+    return newest == parent.checkpoint or state.heirs.need(parent.checkpoint)
 
 
 def leg_of(order: LegOrder, plan: Plan) -> Leg:

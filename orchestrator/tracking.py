@@ -158,6 +158,8 @@ class Publisher:
             "seed": body["seed"],
             "digest": body["digest"],
         }
+        if body["parent"] is not None:
+            facts |= {"parent": body["parent"]["trial"], "parent_epoch": body["parent"]["epoch"]}
         self._params(run, facts | body["profile"] | dict(flatten(body["candidate"])))
         self.client.log_dict(run, body["candidate"], "candidate.json")
 

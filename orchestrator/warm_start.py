@@ -57,7 +57,8 @@ def gather(journal: Journal, sources: Iterable[str], target: Target) -> tuple[Dr
     """An ``evidence`` event for each trial that fits, then a note of the counts by source; empty without sources.
 
     A trial fits if it has an epoch with scores or diverged, if the space holds its candidate and, where its numbers compare,
-    if it is within the limits. Of two equal trainings the longer one stands.
+    if it is within the limits. Of two equal trainings the longer one stands. What began with the weights of another trial is
+    ``transfer`` from any source: a training of its candidate from the start would find something else.
 
     Raises:
         UnknownSearchError: There is no such source.
@@ -118,9 +119,13 @@ def _trials(source: str, written: list[Event], relation: Relation) -> Iterator[E
     for trial in state.of("search"):
         # Where memory ran out, batches were cut into parts: nearly the same training, but not the same.
         protocol = opened["protocol"] | ({"memory_failures": True} if trial.memory_failures else {})
+        if trial.is_heir:
+            protocol |= {"inherited": [source, trial.number]}
         key = duplicate_digest(trial.digest, data=opened["data_digest"], protocol=protocol, seed=trial.seed)
         epochs = tuple(_without_place(body) for body in bodies.get(trial.number, ()))
-        yield Evidence(source, relation, key, ranks[trial.number], epochs, trial)
+        yield Evidence(
+            source, "transfer" if trial.is_heir else relation, key, ranks[trial.number], epochs, trial
+        )
     for known in state.evidence.items:
         if known.relation == "identical":
             yield replace(known, relation=relation)

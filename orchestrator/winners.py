@@ -21,7 +21,7 @@ from orchestrator.reading import PROBE, RESULT, epoch_bodies, latest_result
 from orchestrator.search import Session, drive
 from search_spaces.candidate import Candidate, from_json
 from workers.checkpoint import load_checkpoint, trained_weights
-from workers.contract import JSON
+from workers.contract import INHERITED, JSON
 from workers.evaluate import Evaluation, evaluate
 from workers.export import Trained, export
 from workers.export_store import is_exported, making_export
@@ -156,10 +156,11 @@ def _completed(session: Session, purpose: Purpose) -> list[Row]:
 
 
 def recorded_metrics(written: Iterable[Event], trial: int) -> dict[str, float]:
-    """Metrics of the last epoch of a trial, which a proof measures again; the latency belongs to the machine at that time."""
+    """Metrics of the last epoch of a trial, which a proof measures again; latency and inheritance are of that time."""
     found = epoch_bodies(written).get(trial)
     metrics: dict[str, float] = dict(found[-1]["metrics"]) if found else {}
     metrics.pop(LATENCY, None)
+    metrics.pop(INHERITED, None)
     return metrics
 
 
@@ -250,7 +251,8 @@ def export_row(plan: Plan, journal: Journal, row: Row, place: str, *, raw: Path 
             "epochs": row.epoch,
             "seed": row.seed,
             "worker_seconds": round(row.worker_seconds, 1),
-        },
+        }
+        | ({} if row.parent is None else {"began_as_trial": row.parent}),
     )
     source = raw or (Path(plan.job.raw) if plan.job.raw else None)
     with making_export(place) as folder:

@@ -64,8 +64,8 @@ class Leg:
         plugins: Modules to import first, for a user's own entries.
         measures: What is measured beside the confusion matrix (``workers/measure.py``).
         latency: Whether the time for one window is measured after each epoch, as the metric ``latency_ms``.
-        inherit: Location of a committed checkpoint of another trial with whose weights a trial at epoch 0 begins, as far as the two
-            networks are alike; None for its own.
+        inherit: Location of a committed checkpoint of another trial, with whose weights a trial at epoch 0 begins as far as the
+            two networks are alike; None for its own.
     """
 
     search: str

@@ -216,7 +216,7 @@ def print_trials(rows: Sequence[Any], top: int) -> None:
         (
             rank,
             row.trial,
-            row.name,
+            row.name if row.parent is None else f"{row.name} (began as trial {row.parent})",
             row.purpose,
             row.epoch,
             row.value,

@@ -88,6 +88,10 @@ def simulate_job(
     facts = summary.to_json()
     if plan.job.search.warm_start:
         print("search.warm_start is left out: a table holds no other searches", file=sys.stderr)
+    if plan.job.search.inherit:
+        print(
+            "search.inherit is left out: recorded trainings began with weights of their own", file=sys.stderr
+        )
     if as_json:
         print_json(facts)
         return

@@ -11,7 +11,7 @@ Nothing changes between ``ask`` and ``apply``, so a driver may die at any point:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Event, Finish, Purpose, Verdict
@@ -19,7 +19,7 @@ from orchestrator.engine.evidence import reuse
 from orchestrator.engine.history import Memory
 from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.limits import beyond
-from orchestrator.engine.order import LegOrder, first_order
+from orchestrator.engine.order import LegOrder, first_order, next_order
 from orchestrator.engine.pausing import Pausing
 from orchestrator.engine.proposal import Accepted, derived_seed, exhaustion, is_exhausted, propose
 from orchestrator.engine.schedule import Schedule
@@ -301,6 +301,7 @@ class Engine:
             "max_epochs": self.settings.scheduler.max_epochs,
             "profile": found.profile,
             "share": 1.0,
+            "parent": None if found.parent is None else asdict(found.parent),
         }
         draft = events.asked(number, to_json(found.candidate), **fields)
         return self._launch(draft, before=proposal.rejected)
@@ -326,17 +327,11 @@ class Engine:
         micro_batches, share = self._room(trial)
         if self.state.running_share() + share > self.settings.slots:
             return Answer((), Wait())  # the slots that it needs come free; nothing overtakes it
-        order = LegOrder(
-            trial=trial.number,
+        order = next_order(
+            trial,
             fence=self.state.fence + 1,
-            candidate=trial.candidate,
-            seed=trial.seed,
-            first_epoch=trial.epoch,
             last_epoch=trial.allowed if last_epoch is None else last_epoch,
-            max_epochs=trial.max_epochs,
-            checkpoint=trial.checkpoint,
             share=share,
-            purpose=trial.purpose,
             micro_batches=micro_batches,
         )
         return Answer((*before, order.draft), Start(order))

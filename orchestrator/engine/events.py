@@ -75,6 +75,7 @@ class Event:
 
 Lift = Callable[[JSON], JSON]
 _lifts: dict[tuple[str, int], Lift] = {
+    ("asked", 1): lambda body: {**body, "parent": None},
     ("leg_started", 1): lambda body: {**body, "micro_batches": 1, "share": None},
     ("halted", 1): lambda body: {**body, "violation": 0.0},
 }
@@ -170,6 +171,7 @@ def asked(
     max_epochs: int,
     profile: Mapping[str, float],
     share: float,
+    parent: JSON | None = None,
 ) -> Draft:
     """A trial exists.
 
@@ -186,6 +188,7 @@ def asked(
         max_epochs: Length of the full training.
         profile: Numbers of the gate: ``parameters``, ...
         share: Slots that a leg of it takes.
+        parent: The trial whose weights it begins with: ``trial``, ``epoch`` and ``checkpoint`` there. None for its own start.
     """
     body = {
         "trial": trial,
@@ -196,7 +199,8 @@ def asked(
         "seed": seed,
     }
     more = {"source": source, "purpose": purpose, "to_epoch": to_epoch, "max_epochs": max_epochs}
-    return Draft("asked", {**body, **more, "profile": dict(profile), "share": share})
+    rest = {"profile": dict(profile), "share": share, "parent": parent}
+    return Draft("asked", {**body, **more, **rest}, version=2)
 
 
 def rejected(

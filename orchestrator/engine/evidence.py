@@ -169,10 +169,10 @@ def asked_first(settings: "EngineSettings", state: "State") -> list[Evidence]:
 
 
 def reuse(settings: "EngineSettings", state: "State", asked: Draft) -> tuple[Draft, ...]:
-    """What to write of a trial that is being asked instead of training it; empty where it must be trained."""
+    """What to write of a trial that is being asked instead of training it; empty where it must be trained, as an heir must."""
     body = asked.body
     is_partial = body["source"] == "repeat" and body["to_epoch"] < body["max_epochs"]
-    if not settings.reuse or is_partial:
+    if not settings.reuse or is_partial or body["parent"] is not None:
         return ()
     found = state.evidence.same_training(body["digest"], seed=body["seed"], limits=settings.limits)
     if found is None:

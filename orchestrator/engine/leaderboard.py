@@ -37,6 +37,8 @@ class Row:
         values: All objectives after ``epoch``, by name; empty where one is not known.
         scores: What it is ranked by: the objectives, more is better, the mean over seeds; None where one is not known.
         front: 1 where no candidate of the purpose is better in one objective and no worse in the others.
+        parent: The trial with whose weights it began, so that its scores compare within this search only; None for its own.
+        inherited: The share of its parameters that came from there, once its first epoch told.
     """
 
     rank: int | None
@@ -59,6 +61,8 @@ class Row:
     values: dict[str, float]
     scores: Vector | None
     front: int | None
+    parent: int | None
+    inherited: float | None
 
 
 def leaderboard(state: State, *, purpose: Purpose = "search") -> tuple[Row, ...]:
@@ -172,4 +176,6 @@ def _row(
         values={objective.name: objective.score(v) for objective, v in zip(objectives, own, strict=False)},
         scores=scores,
         front=front,
+        parent=trial.parent.trial if trial.parent and trial.is_heir else None,
+        inherited=trial.inherited,
     )

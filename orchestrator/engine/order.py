@@ -5,6 +5,7 @@ from typing import Any
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Purpose
+from orchestrator.engine.trial import Trial
 from workers.contract import JSON, DataView, Leg
 
 
@@ -15,6 +16,7 @@ class LegOrder:
     Attributes:
         share: Slots that the leg takes.
         micro_batches: Parts into which each batch is cut.
+        inherit: Checkpoint of another trial with whose weights it begins, where it is the first.
     """
 
     trial: int
@@ -28,6 +30,7 @@ class LegOrder:
     share: float
     purpose: Purpose
     micro_batches: int = 1
+    inherit: str | None = None
 
     @property
     def draft(self) -> Draft:
@@ -57,6 +60,7 @@ class LegOrder:
             data=data,
             storage=storage,
             micro_batches=self.micro_batches,
+            inherit=self.inherit,
             threads=round(self.share * slot_threads),
             **more,
         )
@@ -76,4 +80,25 @@ def first_order(asked: Draft, *, fence: int) -> LegOrder:
         checkpoint=None,
         share=fields["share"],
         purpose=fields["purpose"],
+        inherit=parent["checkpoint"] if (parent := fields["parent"]) else None,
+    )
+
+
+def next_order(
+    trial: Trial, *, fence: int, last_epoch: int, share: float, micro_batches: int = 1
+) -> LegOrder:
+    """A leg of a trial from where it stands; one that has no epoch yet begins as its first leg did."""
+    return LegOrder(
+        trial=trial.number,
+        fence=fence,
+        candidate=trial.candidate,
+        seed=trial.seed,
+        first_epoch=trial.epoch,
+        last_epoch=last_epoch,
+        max_epochs=trial.max_epochs,
+        checkpoint=trial.checkpoint,
+        share=share,
+        purpose=trial.purpose,
+        micro_batches=micro_batches,
+        inherit=trial.parent.checkpoint if trial.parent and trial.epoch == 0 else None,
     )

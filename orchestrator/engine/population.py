@@ -8,8 +8,7 @@ import random
 from collections.abc import Sequence
 
 from orchestrator.engine.pareto import ranking
-from orchestrator.engine.sampler import History, Observation
-from search_spaces.candidate import Candidate
+from orchestrator.engine.sampler import Child, History, Observation
 from search_spaces.errors import SpaceError
 from search_spaces.space import Space, crossover, decode, mutate
 
@@ -38,8 +37,8 @@ def tournament(ranked: Sequence[Observation], rng: random.Random, *, entrants: i
 
 def child(
     space: Space, ranked: Sequence[Observation], rng: random.Random, *, entrants: int, crossed: float
-) -> Candidate:
-    """A mutated winner of a tournament, or now and then a mutated child of two.
+) -> Child:
+    """A mutated winner of a tournament, or now and then a mutated child of two, of which the first counts as its parent.
 
     Args:
         space: What may be chosen.
@@ -48,13 +47,14 @@ def child(
         entrants: Entrants of a tournament.
         crossed: Probability of a second parent.
     """
-    parent = decode(space, tournament(ranked, rng, entrants=entrants).trace)
+    winner = tournament(ranked, rng, entrants=entrants)
+    made = decode(space, winner.trace)
     if rng.random() < crossed:
         other = decode(space, tournament(ranked, rng, entrants=entrants).trace)
-        parent = crossover(space, parent, other, rng)
+        made = crossover(space, made, other, rng)
     try:
         for _ in range(1 + int(rng.random() * MOST_CHANGES)):
-            parent = mutate(space, parent, rng)
+            made = mutate(space, made, rng)
     except SpaceError:
         pass  # the space holds one candidate
-    return parent
+    return Child(made, winner.trace)

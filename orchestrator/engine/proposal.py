@@ -4,15 +4,17 @@ import hashlib
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Source
 from orchestrator.engine.evidence import asked_first
-from orchestrator.engine.sampler import History
+from orchestrator.engine.inheritance import parent_of
+from orchestrator.engine.sampler import Breeder, History
 from orchestrator.engine.screening import UNSCREENED
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.state import State
+from orchestrator.engine.trial import Parent
 from search_spaces.candidate import Candidate, digest, from_json, to_json
 from search_spaces.errors import SpaceError
 from search_spaces.space import Trace, encode, mutate, sample
@@ -27,7 +29,7 @@ MAX_ATTEMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A candidate that may be trained."""
+    """A candidate that may be trained, and the trial whose weights it begins with."""
 
     candidate: Candidate
     name: str
@@ -35,6 +37,7 @@ class Accepted:
     trace: Trace
     source: Source
     profile: dict[str, float]
+    parent: Parent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,10 @@ class Proposal:
 def propose(settings: EngineSettings, state: State, known: History) -> Proposal:
     """Find the next candidate; a function of the settings and the events so far, of which samplers see ``known``."""
     rejected: list[Draft] = []
-    for name, candidate, source in _candidates(settings, state, known):
+    for name, candidate, source, parent in _candidates(settings, state, known):
         found = _judge(settings, state, candidate, name=name, source=source, before=rejected)
         if isinstance(found, Accepted):
-            return Proposal(tuple(rejected), found)
+            return Proposal(tuple(rejected), replace(found, parent=parent))
         rejected.append(found)
     return Proposal(tuple(rejected), None)
 
@@ -88,23 +91,34 @@ def exhaustion(settings: EngineSettings, state: State) -> str:
 
 def _candidates(
     settings: EngineSettings, state: State, known: History
-) -> Iterator[tuple[str, Candidate, Source]]:
+) -> Iterator[tuple[str, Candidate, Source, Parent | None]]:
     for name, candidate in settings.presets:
         if name not in state.presets:
-            yield name, candidate, "preset"
+            yield name, candidate, "preset", None
     for item in asked_first(settings, state):
-        yield item.title, from_json(Candidate, item.trial.candidate), "evidence"
+        yield item.title, from_json(Candidate, item.trial.candidate), "evidence", None
     # Numbers of proposals, not of events: notes and restarts of the driver do not change what is proposed.
     number = len(state.proposals)
     for attempt in range(MAX_ATTEMPTS - state.rejected_in_row):
         seed = derived_seed("propose", settings.seed, number, attempt)
         if attempt < SAMPLER_ATTEMPTS:
             source: Source = "random" if settings.sampler.kind == "random" else "sampler"
-            yield "", settings.sampler.propose(settings.space, known, seed=seed), source
+            candidate, parent = _sampled(settings, state, known, seed)
+            yield "", candidate, source, parent
         elif attempt < SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS or not state.digests:
-            yield "", sample(settings.space, random.Random(seed)), "random"
+            yield "", sample(settings.space, random.Random(seed)), "random", None
         elif (child := _mutant(settings, state, random.Random(seed))) is not None:
-            yield "", child, "mutation"
+            yield "", child, "mutation", None
+
+
+def _sampled(
+    settings: EngineSettings, state: State, known: History, seed: int
+) -> tuple[Candidate, Parent | None]:
+    sampler = settings.sampler
+    if not settings.inherit or not isinstance(sampler, Breeder):
+        return sampler.propose(settings.space, known, seed=seed), None
+    child = sampler.breed(settings.space, known, seed=seed)
+    return child.candidate, parent_of(state, settings.space, child.parent)
 
 
 def _mutant(settings: EngineSettings, state: State, rng: random.Random) -> Candidate | None:

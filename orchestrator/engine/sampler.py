@@ -61,3 +61,24 @@ class Sampler(Entry):
     @abstractmethod
     def propose(self, space: Space, history: History, *, seed: int) -> Candidate:
         """The next candidate; any candidate of the space, an earlier one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A candidate, and the choices of the trial that it is a change of; None where it was drawn from the space."""
+
+    candidate: Candidate
+    parent: Trace | None
+
+
+@dataclass(frozen=True, slots=True)
+class Breeder(Sampler):
+    """A sampler whose candidates are changes of earlier ones, so that they may begin with what these learned."""
+
+    @abstractmethod
+    def breed(self, space: Space, history: History, *, seed: int) -> Child:
+        """The next candidate and its parent."""
+
+    def propose(self, space: Space, history: History, *, seed: int) -> Candidate:
+        """The next candidate."""
+        return self.breed(space, history, seed=seed).candidate

@@ -86,6 +86,7 @@ class EngineSettings:
         repeats: Of how many of the best candidates a second seed is trained when no new trial can begin; they count in
             no budget of trials.
         reuse: Whether a result of another search stands for the same training here.
+        inherit: Whether children of trials begin with the weights of their parents; needs a sampler that breeds.
         batch: Samples a step; a trial that runs out of memory is tried again with ever smaller parts of it.
         whole: Slots that one leg may take at once, for a trial whose smallest parts run out of memory.
         retries: How often a failed trial is handed out again without having finished an epoch in between.
@@ -108,6 +109,7 @@ class EngineSettings:
     screening: "Screening | None" = None
     repeats: int = 0
     reuse: bool = False
+    inherit: bool = False
     batch: int = 1
     whole: int = 1
     retries: int = 2

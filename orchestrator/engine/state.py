@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.engine.events import NOT_PROMOTED, SEARCH_ENDED, Event, Finish, Purpose
 from orchestrator.engine.evidence import Evidence, Shelf
+from orchestrator.engine.inheritance import Heirs
 from orchestrator.engine.ledger import Ledger
 from orchestrator.engine.objective import Objective, Vector, vector_of
-from orchestrator.engine.trial import RunningLeg, Trial
+from orchestrator.engine.trial import Parent, RunningLeg, Trial
 from orchestrator.errors import ReplayError
-from workers.contract import JSON
+from workers.contract import INHERITED, JSON
 
 if TYPE_CHECKING:
     from search_spaces.space import Trace
@@ -55,6 +56,7 @@ class State:
         finished: Why the search ended; None while it goes on.
         extension: What was added to the job's budget.
         ledger: What runs, waits and was spent.
+        heirs: Which checkpoints of other trials are waited for.
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
@@ -76,6 +78,7 @@ class State:
         self.finished: Finish | None = None
         self.extension = Extension()
         self.ledger = Ledger()
+        self.heirs = Heirs()
         self._led_since: float | None = None
         self._led_before_s = 0.0
         self._last_at = 0.0
@@ -89,6 +92,7 @@ class State:
         changed = self._fold(event)
         for trial in changed:
             self.ledger.update(trial)
+            self.heirs.update(trial)
         return changed
 
     def catch_up(self, written: Iterable[Event]) -> None:
@@ -230,6 +234,7 @@ class State:
         if body["trial"] != len(self.trials):
             raise ReplayError(f"journal: trial {body['trial']} was asked where {len(self.trials)} was next.")
         fields = {name: body[name] for name in _ASKED}
+        fields["parent"] = Parent(**body["parent"]) if body["parent"] else None
         trial = Trial(number=body["trial"], allowed=body["to_epoch"], **fields)
         self.trials.append(trial)
         if trial.is_repeat:
@@ -269,6 +274,8 @@ class State:
         leg.worked_s += body["seconds"]
         trial.cost.work += trial.share * body["seconds"]
         trial.checkpoint, trial.failures = body["checkpoint"], 0
+        if body["epoch"] == 1:
+            trial.inherited = body["metrics"].get(INHERITED)
         self._score(trial, body)
 
     def _learn(self, body: JSON) -> None:

@@ -45,6 +45,15 @@ class RunningLeg:
     worked_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The trial whose weights another one begins with, as they were after an epoch."""
+
+    trial: int
+    epoch: int
+    checkpoint: str
+
+
 @dataclass(slots=True)
 class Trial:
     """One candidate with one seed; the first fields are its ``asked`` event.
@@ -62,6 +71,8 @@ class Trial:
         violation: Relative excess over a limit that its epochs told of; its scores do not count then.
         trained_s: Worker-seconds of its training steps.
         cost: Worker-seconds so far, without the running leg's current epoch.
+        parent: Whose weights it shall begin with; None for its own.
+        inherited: The share of its parameters that came from there, once its first epoch told; 0 where nothing could.
     """
 
     number: int
@@ -89,6 +100,8 @@ class Trial:
     verdict: Verdict | None = None
     message: str = ""
     cost: Cost = field(default_factory=Cost)
+    parent: Parent | None = None
+    inherited: float | None = None
 
     @property
     def status(self) -> Status:
@@ -118,6 +131,11 @@ class Trial:
     def is_repeat(self) -> bool:
         """Whether it trains an earlier trial's candidate with another seed; rungs do not judge it."""
         return self.source == "repeat"
+
+    @property
+    def is_heir(self) -> bool:
+        """Whether it began, or shall begin, with weights of another trial: then its scores compare within this search only."""
+        return self.parent is not None and self.inherited != 0.0
 
     def __lt__(self, other: "Trial") -> bool:
         return self.number < other.number

@@ -12,14 +12,14 @@ Story = list[tuple[str, dict[str, object]]]
 WHOLE: Story = [
     ("opened", {}),
     ("leading", {"fence": 1}),
-    ("asked", {"trial": 0, "purpose": "search"}),
+    ("asked", {"trial": 0, "purpose": "search", "parent": None}),
     ("leg_started", {"trial": 0, "fence": 1}),
     ("epoch", {"trial": 0, "fence": 1, "epoch": 1, "checkpoint": "a"}),
     ("leading", {"fence": 2}),
     ("leg_started", {"trial": 0, "fence": 2}),
     ("epoch", {"trial": 0, "fence": 2, "epoch": 2, "checkpoint": "b"}),
     ("leg_ended", {"trial": 0, "fence": 2}),
-    ("trial_ended", {"trial": 0, "message": ""}),
+    ("trial_ended", {"trial": 0, "verdict": "completed", "message": ""}),
     ("finished", {}),
 ]
 
@@ -64,7 +64,7 @@ def test_each_damage_is_named(damage: Callable[[Story], Story], sentence: str) -
 
 
 def test_a_trial_that_an_extension_takes_up_again_may_have_a_second_verdict() -> None:
-    ended = ("trial_ended", {"trial": 0, "message": "not promoted"})
+    ended = ("trial_ended", {"trial": 0, "verdict": "stopped", "message": "not promoted"})
     story: Story = [*WHOLE[:9], ended, ("finished", {}), ("extended", {})]
     assert faults(events([*story, ended, ("finished", {})]), files=False) == []
     assert faults(events([*story, ("finished", {})]), files=False) == [

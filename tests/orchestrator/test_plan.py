@@ -9,6 +9,8 @@ from orchestrator.engine.sampler import History
 from orchestrator.engine.state import State
 from orchestrator.job import JobError, load_job_document
 from orchestrator.plan import Plan, make_plan
+from orchestrator.recording import record
+from orchestrator.table import TableError
 from search_spaces.memory import training_bytes
 from search_spaces.preset import preset_candidates
 from search_spaces.zero_cost import score_of
@@ -135,3 +137,28 @@ def test_a_pin_may_hang_on_a_decision_that_another_pin_takes(dataset: Path) -> N
         with_fix("{loss.terms.1.log_ratio: 0.0, loss.terms.1.term.kind: dise}")
     (problem,) = [str(problem) for problem in caught.value.problems if "term.kind" in str(problem)]
     assert "dise" in problem
+
+
+def with_search(dataset: Path, search: str, objectives: str = "{maximize: [dice]}") -> Plan:
+    path = dataset.parent / "search.yaml"
+    text = f"name: tiny\ndataset: {dataset}\ndata: {{size: [16, 24], batch: 2}}\nsearch: {search}\n"
+    path.write_text(text + f"objectives: {objectives}\n")
+    return make_plan(*load_job_document(path))
+
+
+def test_weights_are_inherited_where_a_sampler_makes_children(dataset: Path) -> None:
+    assert with_search(dataset, "{sampler: evolution, inherit: true}").settings.inherit
+    assert not with_search(dataset, "{sampler: evolution}").settings.inherit
+    several = "{maximize: [dice], minimize: [parameters]}"
+    assert with_search(dataset, "{inherit: true}", several).settings.inherit  # auto is Pareto evolution then
+    for sampler in ("tpe", "auto", "local"):
+        with pytest.raises(JobError, match=r"makes no children of trials.*\(evolution, pareto_evolution\)"):
+            with_search(dataset, f"{{sampler: {sampler}, inherit: true}}")
+    with pytest.raises(JobError, match="repeats and inherit exclude each other"):
+        with_search(dataset, "{sampler: evolution, inherit: true, repeats: 1}")
+
+
+def test_a_table_is_not_recorded_for_a_job_that_inherits(dataset: Path, tmp_path: Path) -> None:
+    plan = with_search(dataset, "{sampler: evolution, inherit: true}")
+    with pytest.raises(TableError, match=r"search\.inherit: a table holds trainings"):
+        record(plan, tmp_path / "table.parquet", trials=1, seeds=1, repeated=0)

@@ -9,15 +9,14 @@ import random
 from dataclasses import dataclass
 
 from orchestrator.engine.population import best_first, child, scored
-from orchestrator.engine.sampler import History, Sampler
-from search_spaces.candidate import Candidate
+from orchestrator.engine.sampler import Breeder, Child, History
 from search_spaces.register import entry
 from search_spaces.space import Space, sample
 
 
 @entry("evolution")
 @dataclass(frozen=True, slots=True)
-class Evolution(Sampler):
+class Evolution(Breeder):
     """Ageing evolution over candidates.
 
     Attributes:
@@ -32,10 +31,10 @@ class Evolution(Sampler):
     entrants: int = 8
     crossed: float = 0.25
 
-    def propose(self, space: Space, history: History, *, seed: int) -> Candidate:
+    def breed(self, space: Space, history: History, *, seed: int) -> Child:
         """A child of the population."""
         rng = random.Random(seed)
         living = scored(history)[-self.population :]
         if len(living) < self.startup:
-            return sample(space, rng)
+            return Child(sample(space, rng), None)
         return child(space, best_first(living), rng, entrants=self.entrants, crossed=self.crossed)

@@ -10,15 +10,14 @@ import random
 from dataclasses import dataclass
 
 from orchestrator.engine.population import best_first, child, scored
-from orchestrator.engine.sampler import History, Sampler
-from search_spaces.candidate import Candidate
+from orchestrator.engine.sampler import Breeder, Child, History
 from search_spaces.register import entry
 from search_spaces.space import Space, sample
 
 
 @entry("pareto_evolution")
 @dataclass(frozen=True, slots=True)
-class ParetoEvolution(Sampler):
+class ParetoEvolution(Breeder):
     """Elitist evolution over candidates.
 
     Attributes:
@@ -31,11 +30,11 @@ class ParetoEvolution(Sampler):
     parents: int = 16
     crossed: float = 0.25
 
-    def propose(self, space: Space, history: History, *, seed: int) -> Candidate:
+    def breed(self, space: Space, history: History, *, seed: int) -> Child:
         """A child of the front and of what is nearest to it."""
         rng = random.Random(seed)
         living = scored(history)
         if len(living) < self.startup:
-            return sample(space, rng)
+            return Child(sample(space, rng), None)
         ranked = best_first(living)[: self.parents]
         return child(space, ranked, rng, entrants=2, crossed=self.crossed)

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sources
 
 from orchestrator.engine import events
 from orchestrator.engine.engine import Engine, Finished, Start, Wait
@@ -169,3 +172,9 @@ def toys() -> SimpleNamespace:
         settings=make_settings,
         Driver=Driver,
     )
+
+
+@pytest.fixture
+def gathered(tmp_path: Path) -> Any:
+    """``sources.gathered`` from a journal of its own."""
+    return partial(sources.gathered, f"sqlite:///{tmp_path}/journal.db")

@@ -144,11 +144,11 @@ def test_a_thousand_trials_replay_within_a_second_of_one_core(toys: SimpleNamesp
     settings = toys.settings(trials=1000, slots=16)
     driver = toys.Driver(settings)
     body = {"candidate": {}, "name": "", "trace": {}, "seed": 0, "source": "random", "purpose": "search"}
-    rest = {"to_epoch": 9, "max_epochs": 9, "profile": {}, "share": 1.0}
+    rest = {"to_epoch": 9, "max_epochs": 9, "profile": {}, "share": 1.0, "parent": None}
     from orchestrator.engine.events import Draft
 
     for number in range(1000):
-        drafts = [Draft("asked", {**body, **rest, "trial": number, "digest": str(number)})]
+        drafts = [Draft("asked", {**body, **rest, "trial": number, "digest": str(number)}, version=2)]
         leg = {"trial": number, "fence": number + 1, "first_epoch": 0, "last_epoch": 9, "checkpoint": None}
         drafts.append(Draft("leg_started", {**leg, "micro_batches": 1, "share": 1.0}, version=2))
         for epoch in range(1, 10):
