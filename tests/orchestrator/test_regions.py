@@ -1,4 +1,4 @@
-"""Regions in a job: what is wrong is said before training, what they change in a plan, and that without them nothing changes."""
+"""Regions in a job: what is wrong is said before training, what they change in a plan, and that else nothing changes."""
 
 from pathlib import Path
 
