@@ -97,9 +97,9 @@ class Architecture:
         levels = self.encoder.levels()
         return levels.with_deepest(self.context.out_channels(levels.channels[-1]))
 
-    def layers(self, ndim: int) -> Layers:
+    def layers(self, ndim: int, kind: type[Layers] = Layers) -> Layers:
         """What makes the network's layers in so many dimensions."""
-        return Layers(
+        return kind(
             ndim,
             self.norm,
             self.activation,

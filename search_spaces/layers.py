@@ -266,7 +266,8 @@ def resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def drop_norms_and_activations(network: nn.Module) -> None:
     """Put nothing in their places; all of them keep the shape of what goes through."""
+    dropped, nothing = (*NORMS, *ACTIVATIONS), nn.Identity()
     for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, (*NORMS, *ACTIVATIONS)):
-                setattr(module, name, nn.Identity())
+        for name, child in module._modules.items():
+            if isinstance(child, dropped):
+                module._modules[name] = nothing

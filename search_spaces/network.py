@@ -54,9 +54,18 @@ def build_model(
 class Network(nn.Module):
     """Front, encoder, context, decoder, head; pads to what the strides need and crops back."""
 
-    def __init__(self, architecture: Architecture, in_channels: int, num_classes: int, ndim: int) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        in_channels: int,
+        num_classes: int,
+        ndim: int,
+        *,
+        makes: type[Layers] = Layers,
+    ) -> None:
+        """``makes``: what makes its layers."""
         super().__init__()
-        layers = architecture.layers(ndim)
+        layers = architecture.layers(ndim, makes)
         deepest = architecture.encoder.levels().channels[-1]
         levels = architecture.levels()
         decoded = architecture.decoder.out_levels(levels, num_classes)

@@ -1,14 +1,19 @@
 """What a network costs, counted without memory for its weights."""
 
+import contextlib
 import functools
+import gc
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.codec import canonical
+from search_spaces.counted_layers import CountedLayers, Unfilled
 from search_spaces.network import Network
-from search_spaces.walk import Unfilled, walk
+from search_spaces.walk import walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,43 @@ def profile(
 def _profile(
     architecture: Architecture, in_channels: int, num_classes: int, input_size: tuple[int, ...]
 ) -> Profile:
+    with _uncollected():
+        return _counted(architecture, in_channels, num_classes, input_size)
+
+
+def _counted(
+    architecture: Architecture, in_channels: int, num_classes: int, input_size: tuple[int, ...]
+) -> Profile:
     with torch.device("meta"), Unfilled():
-        network = Network(architecture, in_channels, num_classes, len(input_size))
-    parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+        network = Network(architecture, in_channels, num_classes, len(input_size), makes=CountedLayers)
+    parameters = _parameters(network)
     walked = walk(network, (in_channels, *input_size), stride=network.stride)
     return Profile(parameters, walked.macs, walked.receptive_field, network.stride)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles while a network lives: thousands of objects that come and go make Python look through all others."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _parameters(network: nn.Module) -> int:
+    """Trainable numbers, each once; torch's own walk over parameters takes time that grows with the depth of nesting."""
+    total, modules, known = 0, [network], set[int]()
+    while modules:
+        module = modules.pop()
+        if id(module) in known:
+            continue
+        known.add(id(module))
+        modules += [child for child in module._modules.values() if child is not None]
+        for weight in module._parameters.values():
+            if weight is not None and id(weight) not in known and weight.requires_grad:
+                known.add(id(weight))
+                total += weight.numel()
+    return total

@@ -52,8 +52,7 @@ def span(choose: Choose, presets: Sequence[str], *, every_kind: bool = False) ->
         presets: Names of the systems.
         every_kind: Whether entries that none of the systems uses take part, too, at their standard values.
     """
-    systems = _systems(tuple(presets))
-    parts = _Parts(choose, systems, every_kind)
+    parts = _Parts(choose, _systems(tuple(presets)), _cells(tuple(presets)), every_kind)
     return Candidate(
         parts.architecture(),
         choose_simple_loss(choose),
@@ -65,9 +64,10 @@ def span(choose: Choose, presets: Sequence[str], *, every_kind: bool = False) ->
 class _Parts:
     """Chooses part after part, each from what the systems have there."""
 
-    def __init__(self, choose: Choose, systems: tuple[Architecture, ...], every_kind: bool) -> None:
-        self.choose, self.systems, self.every_kind = choose, systems, every_kind
-        self.cells = tuple(_found(systems, Cell))
+    def __init__(
+        self, choose: Choose, systems: tuple[Architecture, ...], cells: tuple[Cell, ...], every_kind: bool
+    ) -> None:
+        self.choose, self.systems, self.cells, self.every_kind = choose, systems, cells, every_kind
 
     def architecture(self) -> Architecture:
         """The network."""
@@ -134,7 +134,8 @@ class _Parts:
         """
         chosen: tuple[tuple[str, Any], ...] = ()
         hints: dict[str, Any] = _hints(cast(Any, type(seen[0])))
-        for field in fields(seen[0]):
+        names = [field.name for field in fields(seen[0])]
+        for place, field in enumerate(fields(seen[0])):
             alike = [field.name]  # fields that a canonical form may swap
             if is_dataclass(hints[field.name]) and not _is_kind(hints[field.name], Entry):
                 alike += [
@@ -143,7 +144,9 @@ class _Parts:
             parts = [getattr(one, name) for name in alike for one in seen]
             if field.default is not MISSING:
                 parts.append(field.default)
-            fits = _Fits(tuple(seen), chosen, field.name, accept)
+            left = names[place + 1 :]  # those alike in what is left give the same value
+            others = _apart(seen, [tuple([getattr(one, name) for name in left]) for one in seen])
+            fits = _Fits(others, chosen, field.name, accept)
             part = self._part(f"{path}.{field.name}", field.name, hints[field.name], parts, fits)
             chosen = (*chosen, (field.name, part))
         return replace(seen[0], **dict(chosen))
@@ -188,7 +191,7 @@ class _Parts:
         seen = [one for one in seen if len(one) == length]
         chosen: tuple[Any, ...] = ()
         for place in range(length):
-            fits = _FitsPlace(tuple(seen), chosen, accept)
+            fits = _FitsPlace(_apart(seen, [one[place + 1 :] for one in seen]), chosen, accept)
             here = [one[place] for one in seen]  # first, as one of them fits
             pool = [*here, *(part for one in seen for part in one)]
             if _is_kind(hint, Entry):
@@ -335,6 +338,19 @@ def _options(fits: _Fits, options: tuple[Any, ...]) -> tuple[Any, ...]:
 @functools.cache
 def _systems(presets: tuple[str, ...]) -> tuple[Architecture, ...]:
     return tuple(canonical(load_preset(name).candidate().architecture) for name in presets)
+
+
+@functools.cache
+def _cells(presets: tuple[str, ...]) -> tuple[Cell, ...]:
+    return tuple(_found(_systems(presets), Cell))
+
+
+def _apart(seen: Sequence[T], looks: Sequence[object]) -> tuple[T, ...]:
+    """The first of those that look alike."""
+    first: dict[object, T] = {}
+    for one, look in zip(seen, looks, strict=True):
+        first.setdefault(look, one)
+    return tuple(first.values())
 
 
 def _found(value: object, kind: type[T]) -> Iterable[T]:

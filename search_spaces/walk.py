@@ -10,7 +10,7 @@ deepest stride, as they differ by place; through any graph, the widest of a func
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from search_spaces.layers import drop_norms_and_activations
+from search_spaces.meta_shapes import PLACES, given, shaped
 
 WHOLE = math.inf
 
@@ -48,10 +49,13 @@ class Span:
     last: tuple[float, ...]
     period: int
 
-    def window(self, places: Sequence[tuple[int, int]]) -> "Span":
-        """The span of a map whose value ``i`` is made of the values ``places[i]``, both ends included."""
-        first = tuple(_at(self.first, low, self.period) for low, _ in places)
-        return Span(first, tuple(_at(self.last, high, self.period) for _, high in places), self.period)
+    def window(self, lows: Sequence[int], highs: Sequence[int]) -> "Span":
+        """The span of a map whose value ``i`` is made of the values ``lows[i]`` to ``highs[i]``, both included."""
+        length, period, low, high = len(self.first), self.period, self.first, self.last
+        first = tuple([low[place % length] + place // length * period for place in lows])
+        return Span(
+            first, tuple([high[place % length] + place // length * period for place in highs]), period
+        )
 
     def size(self) -> float:
         """Pixels of the widest."""
@@ -59,6 +63,7 @@ class Span:
 
 
 Spans = tuple[Span, ...]
+Rule = Callable[..., tuple[Sequence[int], Sequence[int]]]
 
 
 def walk(network: nn.Module, image: tuple[int, ...], *, stride: int) -> Walk:
@@ -72,19 +77,18 @@ def walk(network: nn.Module, image: tuple[int, ...], *, stride: int) -> Walk:
     drop_norms_and_activations(network)
     size = tuple(max(2, -(-length // stride)) * stride for length in image[1:])
     follower = _Follower(size, stride)
-    with torch.device("meta"), torch.no_grad():
-        x = torch.empty(1, image[0], *size)
-        pixels = tuple(float(place) for place in range(stride))
-        _see(x, (Span(pixels, pixels, stride),) * len(size))
-        with follower:
-            logits = network(x)
+    x = torch.empty(1, image[0], *size, device="meta")
+    pixels = tuple(float(place) for place in range(stride))
+    _see(x, (Span(pixels, pixels, stride),) * len(size))
+    with torch.no_grad(), follower:
+        logits = network(x)
     spans = _seen(logits)
     assert spans is not None, "logits depend on the image"
     return Walk(follower.macs, tuple(span.size() for span in spans))
 
 
 class _Follower(TorchFunctionMode):
-    """Writes on each tensor which pixels of the image its values depend on."""
+    """Writes on each tensor which pixels of the image its values depend on; new tensors are on the meta device."""
 
     def __init__(self, size: Sequence[int], stride: int) -> None:
         super().__init__()
@@ -101,19 +105,26 @@ class _Follower(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        result = _shaped(getattr(func, "__name__", ""), args, kwargs)
+        name = getattr(func, "__name__", "")
+        if name == "__get__":
+            return func(*args, **kwargs)
+        result = shaped(name, args, kwargs)
         if result is None:
+            if name in _CREATORS and kwargs.get("device") is None:
+                kwargs = {**kwargs, "device": "meta"}
             result = func(*args, **kwargs)
-        if not isinstance(result, Tensor | tuple | list):
+        if isinstance(result, Tensor):
+            results = [result] if _seen(result) is None else []
+        elif type(result) in (tuple, list):
+            results = [value for value in _tensors(result) if _seen(value) is None]
+        else:
             return result
-        results = [value for value in _tensors(result) if _seen(value) is None]
-        seen = (
-            [spans for value in _tensors((args, kwargs)) if (spans := _seen(value)) is not None]
-            if results
-            else []
-        )
-        for value in results if seen else ():
-            _see(value, self._after(getattr(func, "__name__", ""), args, kwargs, value, seen))
+        if results:
+            seen = [
+                spans for value in _tensors((*args, *kwargs.values())) if (spans := _seen(value)) is not None
+            ]
+            for value in results if seen else ():
+                _see(value, self._after(name, args, kwargs, value, seen))
         return result
 
     def _after(
@@ -122,22 +133,22 @@ class _Follower(TorchFunctionMode):
         x = args[0] if args and isinstance(args[0], Tensor) else y
         dims = len(self.size)
         if name in _CONVS:
-            weight, transposed = args[1], name in _TRANSPOSED
+            weight, transposed = args[1].shape, name in _TRANSPOSED
             over = x if transposed else y
-            self.macs += over.numel() * weight.shape[1] * math.prod(weight.shape[2:])
-            kernel = tuple(weight.shape[2:])
-            given = [_given(args, kwargs, place, key, dims) for place, key in _ARGUMENTS[transposed].items()]
-            return self._moved(seen[0], y, _transposed if transposed else _slid, (kernel, *given))
+            kernel = weight[2:]
+            self.macs += over.numel() * weight[1] * math.prod(kernel)
+            numbers = [given(args, kwargs, place, key, dims) for place, key in PLACES[transposed].items()]
+            return self._moved(seen[0], y, _transposed if transposed else _slid, (kernel, *numbers))
         if name == "linear":
             self.macs += y.numel() * args[1].shape[1]
         if name in _PRODUCTS:
             self.macs += y.numel() * x.shape[-1]
-            whole = len(seen) > 1 or x.dim() == len(self.size) + 2  # of two maps, or along a dimension of one
+            whole = len(seen) > 1 or x.dim() == dims + 2  # of two maps, or along a dimension of one
             return self.whole if whole else seen[0]
         if name in _POOLS:
-            kernel = _given(args, kwargs, 1, "kernel_size", dims)
-            step = _given(args, kwargs, 2, "stride", dims, default=kernel)
-            pad = _given(args, kwargs, 3, "padding", dims, default=(0,) * dims)
+            kernel = given(args, kwargs, 1, "kernel_size", dims)
+            step = given(args, kwargs, 2, "stride", dims, default=kernel)
+            pad = given(args, kwargs, 3, "padding", dims, default=(0,) * dims)
             return self._moved(seen[0], y, _slid, (kernel, step, pad, (1,) * dims))
         if name == "interpolate":
             linear = kwargs.get("mode", args[3] if len(args) > 3 else "nearest") != "nearest"
@@ -145,101 +156,42 @@ class _Follower(TorchFunctionMode):
             return self._moved(seen[0], y, _resized, (factor, (linear,) * dims))
         if name.startswith("adaptive_"):
             return self.whole
-        if name in _REDUCTIONS and x.dim() == dims + 2 and tuple(y.shape[2:]) != tuple(x.shape[2:]):
+        if name in _REDUCTIONS and x.dim() == dims + 2 and y.shape[2:] != x.shape[2:]:
             return self.whole
-        return tuple(map(_widest, zip(*seen, strict=True)))
+        return seen[0] if len(seen) == 1 else _widest(seen)
 
-    def _moved(
-        self,
-        spans: Spans,
-        y: Tensor,
-        rule: Callable[..., tuple[int, int]],
-        arguments: tuple[tuple[Any, ...], ...],
-    ) -> Spans:
+    def _moved(self, spans: Spans, y: Tensor, rule: Rule, arguments: tuple[tuple[Any, ...], ...]) -> Spans:
         """The spans of ``y`` by a rule that says which values one of its values is made of."""
-        moved = []
-        for span, whole, length, *given in zip(spans, self.size, y.shape[2:], *arguments, strict=True):
-            places = self.stride * int(length) / whole
+        moved: list[Span] = []
+        before: tuple[Any, ...] = ()
+        for span, whole, length, *numbers in zip(spans, self.size, y.shape[2:], *arguments, strict=True):
+            case = (span, whole, length, *numbers)
+            if before and case[0] is before[0] and case[1:] == before[1:]:
+                moved.append(moved[-1])  # dimensions are mostly alike
+                continue
+            before, places = case, self.stride * length / whole
             if math.isinf(span.last[0]) or places < 1 or places != int(places):
                 moved.append(self.whole[0])
             else:
-                moved.append(span.window([rule(place, *given) for place in range(int(places))]))
+                moved.append(span.window(*rule(range(int(places)), *numbers)))
         return tuple(moved)
 
 
-_ELEMENTWISE = {
-    "add", "__add__", "__radd__", "sub", "__sub__", "__rsub__", "mul", "__mul__", "__rmul__", "div", "__truediv__", "maximum",
-    "minimum", "sigmoid", "softmax", "exp", "tanh", "clamp", "where",
-}  # fmt: skip
-
-
-def _shaped(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """The result of a function whose shape is easy to say; torch takes milliseconds to say it on the meta device."""
-    if name in _ELEMENTWISE:
-        shapes = [value.shape for value in args if isinstance(value, Tensor)]
-        if not shapes or args[0] is None or not isinstance(args[0], Tensor):
-            return None
-        return args[0].new_empty(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
-    if name == "interpolate" and isinstance(args[0], Tensor):
-        x = args[0]
-        size = kwargs.get("size", args[1] if len(args) > 1 else None)
-        if isinstance(size, int):
-            size = (size,) * (x.dim() - 2)
-        factor = kwargs.get("scale_factor", args[2] if len(args) > 2 else None)
-        if size is None:
-            factors = factor if isinstance(factor, tuple | list) else (factor,) * (x.dim() - 2)
-            size = tuple(int(length * times) for length, times in zip(x.shape[2:], factors, strict=True))
-        return x.new_empty((*x.shape[:2], *size))
-    if name in ("conv2d", "conv3d") and not isinstance(args[4] if len(args) > 4 else None, str):
-        x, weight = args[0], args[1]
-        dims = weight.dim() - 2
-        stride, padding, rate = (
-            _given(args, kwargs, place, key, dims) for place, key in _ARGUMENTS[False].items()
-        )
-        size = tuple(
-            (length + 2 * pad - step * (taps - 1) - 1) // jump + 1
-            for length, taps, jump, pad, step in zip(
-                x.shape[2:], weight.shape[2:], stride, padding, rate, strict=True
-            )
-        )
-        return x.new_empty((x.shape[0], weight.shape[0], *size)) if min(size) > 0 else None
-    return None
-
-
-class Unfilled(TorchFunctionMode):
-    """Leaves new tensors as they are: on the meta device there is nothing to fill, and saying so takes time."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func.__name__ not in _FILLING:
-            return func(*args, **(kwargs or {}))
-        return args[0] if args else (kwargs or {})["tensor"]
-
-
-_FILLING = {
-    "uniform_",
-    "normal_",
-    "zero_",
-    "fill_",
-    "kaiming_uniform_",
-    "kaiming_normal_",
-    "ones_",
-    "zeros_",
-    "constant_",
+_CREATORS = {
+    "empty",
+    "zeros",
+    "ones",
+    "full",
+    "arange",
+    "linspace",
+    "eye",
+    "tensor",
+    "as_tensor",
+    "rand",
+    "randn",
 }
-
-
 _CONVS = {"conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"}
 _TRANSPOSED = {"conv_transpose2d", "conv_transpose3d"}
-_ARGUMENTS = {
-    False: {3: "stride", 4: "padding", 5: "dilation"},
-    True: {3: "stride", 4: "padding", 7: "dilation"},
-}
 _POOLS = {
     "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d", "_max_pool2d", "_max_pool3d",
     "max_pool2d_with_indices", "max_pool3d_with_indices",
@@ -248,60 +200,58 @@ _PRODUCTS = {"matmul", "bmm", "mm", "__matmul__"}
 _REDUCTIONS = {"mean", "sum", "amax", "amin", "var", "std"}
 
 
-def _slid(place: int, kernel: int, stride: int, padding: int, rate: int) -> tuple[int, int]:
-    start = place * stride - padding
-    return start, start + (kernel - 1) * rate
+def _slid(
+    places: Sequence[int], kernel: int, stride: int, padding: int, rate: int
+) -> tuple[Sequence[int], Sequence[int]]:
+    lows = range(-padding, len(places) * stride - padding, stride)
+    reach = (kernel - 1) * rate
+    return lows, range(reach - padding, len(places) * stride + reach - padding, stride)
 
 
-def _transposed(place: int, kernel: int, stride: int, padding: int, rate: int) -> tuple[int, int]:
-    last = (place + padding) // stride
-    return min(last, -(-(place + padding - rate * (kernel - 1)) // stride)), last
+def _transposed(
+    places: Sequence[int], kernel: int, stride: int, padding: int, rate: int
+) -> tuple[Sequence[int], Sequence[int]]:
+    highs = [(place + padding) // stride for place in places]
+    reach = padding - rate * (kernel - 1)
+    lows = [min(last, -(-(place + reach) // stride)) for place, last in zip(places, highs, strict=True)]
+    return lows, highs
 
 
-def _resized(place: int, factor: float, linear: bool) -> tuple[int, int]:
+def _resized(places: Sequence[int], factor: float, linear: bool) -> tuple[Sequence[int], Sequence[int]]:
     if not linear:
-        return int(place // factor), int(place // factor)
-    source = (place + 0.5) / factor - 0.5
-    return math.floor(source), math.ceil(source)
+        same = [int(place // factor) for place in places]
+        return same, same
+    sources = [(place + 0.5) / factor - 0.5 for place in places]
+    return [math.floor(source) for source in sources], [math.ceil(source) for source in sources]
 
 
-def _at(values: Sequence[float], place: int, period: int) -> float:
-    turns, rest = divmod(place, len(values))
-    return values[rest] + turns * period
+def _widest(seen: Sequence[Spans]) -> Spans:
+    """Of several inputs, in each dimension."""
+    found: list[Span] = []
+    for place, spans in enumerate(zip(*seen, strict=True)):
+        alike = place and all(one[place] is one[place - 1] for one in seen)
+        found.append(found[-1] if alike else _wider(spans))
+    return tuple(found)
 
 
-def _widest(spans: tuple[Span, ...]) -> Span:
+def _wider(spans: tuple[Span, ...]) -> Span:
+    if all(span is spans[0] for span in spans):
+        return spans[0]
     if len({len(span.first) for span in spans}) > 1:  # one value for all places, from the whole image
         return Span((-WHOLE,), (WHOLE,), spans[0].period)
-    first = tuple(map(min, zip(*(span.first for span in spans), strict=True)))
-    return Span(first, tuple(map(max, zip(*(span.last for span in spans), strict=True))), spans[0].period)
+    first = tuple(map(min, *[span.first for span in spans]))
+    return Span(first, tuple(map(max, *[span.last for span in spans])), spans[0].period)
 
 
-def _given(
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    place: int,
-    key: str,
-    dims: int,
-    default: tuple[int, ...] = (),
-) -> tuple[int, ...]:
-    value = kwargs.get(key, args[place] if len(args) > place else None)
-    if value is None or value == [] or value == ():
-        return default or ((0,) if key == "padding" else (1,)) * dims
-    if isinstance(value, int):
-        return (value,) * dims
-    parts = tuple(int(part) for part in value)
-    return parts * dims if len(parts) == 1 else parts
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _tensors(part)
-    elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Those among values, and within lists, tuples and dicts of values; most are numbers."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif type(value) in (tuple, list) and value and not isinstance(value[0], int | float):
+            yield from _tensors(value)
+        elif type(value) is dict:
+            yield from _tensors(value.values())
 
 
 def _see(tensor: Tensor, spans: Spans) -> None:
