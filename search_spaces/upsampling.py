@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from search_spaces.encoder import Levels
 from search_spaces.layers import Layers, Resize
 
-Upsample = Literal["transposed", "bilinear", "interpolated", "nearest", "nearest_conv"]
+Upsample = Literal["transposed", "bilinear", "interpolated", "nearest", "nearest_conv", "transposed_block"]
 """``transposed`` convolution; ``bilinear`` interpolation (trilinear in three dimensions) of pointwise-convolved
 features, or of all channels as they are (``interpolated``); ``nearest`` values of all channels, or with a 3-convolution
-after them (``nearest_conv``)."""
+after them (``nearest_conv``); a transposed 3-convolution with norm and activation (``transposed_block``)."""
 
 
 def upsampler(layers: Layers, way: Upsample, *, coarse: int, fine: int, factor: int) -> tuple[nn.Module, int]:
@@ -32,7 +32,7 @@ def upsampler(layers: Layers, way: Upsample, *, coarse: int, fine: int, factor: 
             return Resize(2), coarse
         case "nearest":
             return _Doubled(), coarse
-        case "bilinear" | "transposed" | "nearest_conv" if factor == 1:
+        case "bilinear" | "transposed" | "nearest_conv" | "transposed_block" if factor == 1:
             return layers.projection(coarse, fine), fine
         case "transposed":
             return layers.transposed(coarse, fine), fine
@@ -40,6 +40,9 @@ def upsampler(layers: Layers, way: Upsample, *, coarse: int, fine: int, factor: 
             return nn.Sequential(layers.projection(coarse, fine), Resize(2)), fine
         case "nearest_conv":
             return nn.Sequential(_Doubled(), layers.conv_block(coarse, fine, kernel=3)), fine
+        case "transposed_block":
+            conv = layers.transposed(coarse, fine, kernel=3, bias=layers.bias)
+            return nn.Sequential(conv, layers.normalise(fine), layers.activate(fine)), fine
     assert_never(way)
 
 

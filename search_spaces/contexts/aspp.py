@@ -31,8 +31,9 @@ class Aspp(Context):
         width: Channels of each branch and of the result.
         image_pool: Whether the mean over the image is a branch.
         image_norm: Whether that branch is normalised.
-        separable: Whether atrous branches are depthwise separable, with an activation after either part.
+        separable: Whether atrous branches are depthwise separable.
         dropout: Share of the result's channels that is dropped in training.
+        inner: Whether normalisation and activation stand between the two parts of a separable branch.
     """
 
     rates: tuple[int, ...]
@@ -41,6 +42,7 @@ class Aspp(Context):
     image_norm: bool = field(default=False, metadata=LATER)
     separable: bool = field(default=False, metadata=LATER)
     dropout: float = field(default=0.0, metadata=LATER)
+    inner: bool = field(default=True, metadata=LATER)
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
@@ -52,9 +54,9 @@ class Aspp(Context):
             )
 
     def canonical(self) -> "Aspp":
-        """Rates in ascending order; a branch that is not there has no norm."""
-        image_norm = self.image_norm and self.image_pool
-        return replace(self, rates=tuple(sorted(self.rates)), image_norm=image_norm)
+        """Rates in ascending order; what is not there has no norm."""
+        image_norm, inner = self.image_norm and self.image_pool, self.inner or not self.separable
+        return replace(self, rates=tuple(sorted(self.rates)), image_norm=image_norm, inner=inner)
 
     def out_channels(self, in_channels: int) -> int:
         return self.width
@@ -94,5 +96,7 @@ class _AsppModule(nn.Module):
 def _atrous(choice: Aspp, layers: Layers, in_channels: int, rate: int) -> nn.Module:
     if not choice.separable:
         return layers.conv_block(in_channels, choice.width, kernel=3, rate=rate)
-    depthwise = layers.conv_block(in_channels, in_channels, kernel=3, rate=rate, groups=in_channels)
-    return nn.Sequential(*depthwise, *layers.conv_block(in_channels, choice.width, kernel=1))
+    make = layers.conv_block if choice.inner else layers.conv
+    depthwise = make(in_channels, in_channels, kernel=3, rate=rate, groups=in_channels)
+    first = depthwise if isinstance(depthwise, nn.Sequential) else [depthwise]
+    return nn.Sequential(*first, *layers.conv_block(in_channels, choice.width, kernel=1))

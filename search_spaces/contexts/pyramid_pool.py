@@ -5,11 +5,12 @@ Deviations: the branch of one cell normalises a batch of one image by the runnin
     are interpolated with corners not aligned.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from search_spaces.codec import LATER
 from search_spaces.context import Context
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers, resize
@@ -25,10 +26,12 @@ class PyramidPool(Context):
     Attributes:
         width: Channels of each branch; the paper takes the features' own divided by the number of branches.
         grids: Cells a dimension of each branch.
+        image_norm: Whether the branch of one cell is normalised; without its norm it has a bias.
     """
 
     width: int
     grids: tuple[int, ...] = (1, 2, 3, 6)  # of the paper
+    image_norm: bool = field(default=True, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.width < 1 or not self.grids or min(self.grids) < 1 or len(set(self.grids)) != len(self.grids):
@@ -37,8 +40,9 @@ class PyramidPool(Context):
             )
 
     def canonical(self) -> "PyramidPool":
-        """Grids in ascending order."""
-        return replace(self, grids=tuple(sorted(self.grids)))
+        """Grids in ascending order; a branch that is not there is as usual."""
+        image_norm = self.image_norm or 1 not in self.grids
+        return replace(self, grids=tuple(sorted(self.grids)), image_norm=image_norm)
 
     def out_channels(self, in_channels: int) -> int:
         return in_channels + self.width * len(self.grids)
@@ -51,12 +55,7 @@ class _PyramidPoolModule(nn.Module):
     def __init__(self, choice: PyramidPool, layers: Layers, in_channels: int) -> None:
         super().__init__()
         self.grids = choice.grids
-        self.branches = nn.ModuleList(
-            pooled_block(layers, in_channels, choice.width)
-            if cells == 1
-            else layers.conv_block(in_channels, choice.width, kernel=1)
-            for cells in self.grids
-        )
+        self.branches = nn.ModuleList(_branch(choice, layers, in_channels, cells) for cells in self.grids)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, *S) -> (N, in_channels + branches * width, *S)."""
@@ -65,3 +64,12 @@ class _PyramidPoolModule(nn.Module):
         for cells, branch in zip(self.grids, self.branches, strict=True):
             results.append(resize(branch(grid_mean(x, [cells] * len(size))), size))
         return torch.cat(results, dim=1)
+
+
+def _branch(choice: PyramidPool, layers: Layers, in_channels: int, cells: int) -> nn.Module:
+    if cells > 1:
+        return layers.conv_block(in_channels, choice.width, kernel=1)
+    if choice.image_norm:
+        return pooled_block(layers, in_channels, choice.width)
+    conv = layers.conv(in_channels, choice.width, kernel=1, bias=True)
+    return nn.Sequential(conv, layers.activate(choice.width))

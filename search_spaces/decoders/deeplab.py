@@ -8,14 +8,16 @@ Deviations: what follows the fusion is a cell instead of two 3-convolutions; the
     part cheap.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from search_spaces.cell import Cell
+from search_spaces.cell import Cell, chain
+from search_spaces.codec import LATER
 from search_spaces.decoder import Decoder
 from search_spaces.encoder import Features, Levels
 from search_spaces.layers import Layers, resize
+from search_spaces.operation import Operation
 from search_spaces.register import entry
 from search_spaces.skip import Skip
 
@@ -31,12 +33,14 @@ class DeepLabDecoder(Decoder):
         low_level: Which level of the encoder is fused, 0 the finest; the deepest but one where there are
             fewer.
         low_width: Channels to which its features are reduced by a pointwise convolution.
+        deepest: Operations that refine the deepest features, one after another, before they are upsampled.
     """
 
     cell: Cell
     width: int
     low_level: int = 1
     low_width: int = 16
+    deepest: tuple[Operation, ...] = field(default=(), metadata=LATER)
 
     def out_levels(self, levels: Levels, num_classes: int) -> Levels:
         return Levels((self.width,), (levels.strides[self.fused(levels)],))
@@ -55,7 +59,11 @@ class _DeepLabModule(nn.Module):
         self.low_level = choice.fused(levels)
         low, deep = levels.channels[self.low_level], levels.channels[-1]
         self.reduce = layers.conv_block(low, choice.low_width, kernel=1)
-        self.match = layers.projection(deep, choice.width)
+        self.match = (
+            chain(*choice.deepest).build(layers, deep, choice.width)
+            if choice.deepest
+            else layers.projection(deep, choice.width)
+        )
         self.skip = skip.build(layers, fine=choice.low_width, coarse=choice.width)
         self.cell = choice.cell.build(layers, skip.out_channels(choice.low_width, choice.width), choice.width)
 

@@ -5,11 +5,12 @@ Source: Simonyan and Zisserman 2015, "Very deep convolutional networks for large
 Deviations: without the fully connected layers; a stage may be max-pooling alone, as the end of SegNet's encoder is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
 
+from search_spaces.codec import LATER
 from search_spaces.downsampling import halved
 from search_spaces.encoder import Encoder, Features, Levels
 from search_spaces.errors import SpaceError
@@ -28,12 +29,14 @@ class Plain(Encoder):
         kernel: Odd size of their kernels in pixels.
         hands_over: What the decoder gets of a stage: its convolutions' result (``convolved``), or that after another
             max-pooling (``pooled``), by which each level has twice the stride.
+        strided: Whether the first convolution of each further stage halves the size, in place of a max-pooling.
     """
 
     widths: tuple[int, ...] = (8, 16, 32)
     depths: tuple[int, ...] = (2, 2, 2)
     kernel: int = 3
     hands_over: Literal["convolved", "pooled"] = "convolved"
+    strided: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or len(self.depths) != len(self.widths) or min(self.widths) < 1:
@@ -45,6 +48,11 @@ class Plain(Encoder):
             raise SpaceError(
                 f"plain: depths {self.depths} and kernel {self.kernel} given; depths from 0, the first from 1, and an "
                 "odd kernel are allowed."
+            )
+        if self.strided and (self.hands_over == "pooled" or not all(self.depths)):
+            raise SpaceError(
+                f"plain: strided with hands_over {self.hands_over!r} and depths {self.depths} given; with strides there is no "
+                "max-pooling, so 'convolved' and depths from 1 are needed."
             )
         for place, depth in enumerate(self.depths):
             if not depth and self.widths[place] != self.widths[place - 1]:
@@ -58,7 +66,7 @@ class Plain(Encoder):
         return Levels(self.widths, tuple(first * 2**stage for stage in range(len(self.widths))))
 
     def pools_max(self) -> bool:
-        return self.hands_over == "convolved"
+        return self.hands_over == "convolved" and not self.strided
 
     def build(self, layers: Layers, in_channels: int) -> nn.Module:
         return _PlainModule(self, layers, in_channels)
@@ -68,13 +76,14 @@ class _PlainModule(nn.Module):
     def __init__(self, choice: Plain, layers: Layers, in_channels: int) -> None:
         super().__init__()
         self.pooled = choice.hands_over == "pooled"
-        self.pool = layers.max_pool()
+        self.pool = nn.Identity() if choice.strided else layers.max_pool()
         self.stages = nn.ModuleList()
         before = in_channels
-        for width, depth in zip(choice.widths, choice.depths, strict=True):
+        for place, (width, depth) in enumerate(zip(choice.widths, choice.depths, strict=True)):
             stage = nn.Sequential()
-            for _ in range(depth):
-                stage.append(layers.conv_block(before, width, kernel=choice.kernel))
+            for conv in range(depth):
+                stride = 2 if choice.strided and place and not conv else 1
+                stage.append(layers.conv_block(before, width, kernel=choice.kernel, stride=stride))
                 before = width
             self.stages.append(stage)
 

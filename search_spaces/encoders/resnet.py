@@ -8,12 +8,13 @@ Source: He et al. 2016, "Deep residual learning for image recognition", Table 1,
 Deviations: without fully connected layer; both convolutions of a basic block are dilated.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from typing import Literal
 
 from torch import Tensor, nn
 
+from search_spaces.codec import LATER
 from search_spaces.encoder import Encoder, Features, Levels
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layers
@@ -34,7 +35,7 @@ Rates = tuple[tuple[int, ...], ...]
 @entry("resnet")
 @dataclass(frozen=True, slots=True)
 class Resnet(Encoder):
-    """Stem at stride 2, then four stages of residual blocks from stride 4.
+    """Stem at stride 2, then stages of residual blocks from stride 4.
 
     Attributes:
         depth: Layers of the published network.
@@ -44,6 +45,7 @@ class Resnet(Encoder):
         block_rates: Of the blocks of the third and of the fourth stage, repeated as often as there are blocks; empty takes
             what the output stride asks for. At output stride 16 ((1,), (2, 4, 8)) is the multi-grid (1, 2, 4); at 8
             ((1, 2, 5, 9), (5, 9, 17)) is hybrid dilation.
+        stages: How many of the published four there are, from two.
     """
 
     depth: Literal[18, 34, 50, 101, 152] = 18
@@ -51,8 +53,14 @@ class Resnet(Encoder):
     output_stride: Literal[8, 16, 32] = 32
     stem: Literal["conv7", "deep"] = "conv7"
     block_rates: Rates = ()
+    stages: int = field(default=4, metadata=LATER)
 
     def __post_init__(self) -> None:
+        if self.stages not in (2, 3, 4) or (self.stages < 4 and self.block_rates):
+            raise SpaceError(
+                f"resnet: stages {self.stages} and block_rates {self.block_rates} given; 2 to 4 stages are allowed, and rates "
+                "where there are four."
+            )
         good = len(self.block_rates) in (0, 2) and all(
             rates and min(rates) >= 1 for rates in self.block_rates
         )
@@ -63,7 +71,9 @@ class Resnet(Encoder):
             )
 
     def canonical(self) -> "Resnet":
-        """Rates as short as they can be, none where they are what the output stride asks for."""
+        """Rates as short as they can be, none where they are what the output stride asks for; the stride that is reached."""
+        if self.output_stride > 2 ** (self.stages + 1):
+            return replace(self, output_stride=2 ** (self.stages + 1))
         if self._later_rates() == replace(self, block_rates=())._later_rates():
             return replace(self, block_rates=()) if self.block_rates else self
         return replace(self, block_rates=tuple(_period(rates) for rates in self._later_rates()))
@@ -71,8 +81,9 @@ class Resnet(Encoder):
     def levels(self) -> Levels:
         expansion = EXPANSION if self.depth > BASIC else 1
         first = self.width * (2 if self.stem == "deep" else 1)
-        stages = tuple(self.width * expansion * 2**stage for stage in range(4))
-        return Levels((first, *stages), (2, 4, 8, min(16, self.output_stride), self.output_stride))
+        stages = tuple(self.width * expansion * 2**stage for stage in range(self.stages))
+        strides = (2, 4, 8, min(16, self.output_stride), self.output_stride)
+        return Levels((first, *stages), strides[: self.stages + 1])
 
     def build(self, layers: Layers, in_channels: int) -> nn.Module:
         return _ResnetModule(self, layers, in_channels)
@@ -94,7 +105,8 @@ class Resnet(Encoder):
 
     def stage_rates(self) -> Rates:
         """Of each block of each stage."""
-        return (*((1,) * count for count in BLOCKS[self.depth][:2]), *self._later_rates())
+        first = ((1,) * count for count in BLOCKS[self.depth][:2])
+        return (*first, *self._later_rates())[: self.stages]
 
 
 def _period(rates: tuple[int, ...]) -> tuple[int, ...]:
@@ -119,7 +131,7 @@ class _ResnetModule(nn.Module):
         self.pool = layers.pool("max", 3, stride=2)
         self.stages = nn.ModuleList()
         before = levels.channels[0]
-        strides = (1, *(levels.strides[i] // levels.strides[i - 1] for i in (2, 3, 4)))
+        strides = (1, *(levels.strides[i] // levels.strides[i - 1] for i in range(2, choice.stages + 1)))
         for stage, rates in enumerate(choice.stage_rates()):
             blocks = []
             for block, rate in enumerate(rates):

@@ -1,9 +1,6 @@
 """The same network in other libraries, with their weights: equal logits. Left out where a library is not installed."""
 
-import inspect
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -14,19 +11,6 @@ from search_spaces.network import build_model
 from search_spaces.preset import load_preset
 
 smp = pytest.importorskip("segmentation_models_pytorch")
-
-
-@pytest.fixture
-def corners(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interpolation with corners not aligned everywhere, as here."""
-    original: Callable[..., Tensor] = nn.functional.interpolate
-    names = inspect.signature(original)
-
-    def interpolate(*given: Any, **options: Any) -> Tensor:
-        bound = names.bind(*given, **options).arguments
-        return original(**bound | ({"align_corners": False} if bound.get("align_corners") else {}))
-
-    monkeypatch.setattr(nn.functional, "interpolate", interpolate)
 
 
 def tensors(module: nn.Module) -> list[Tensor]:

@@ -1,13 +1,13 @@
 """U-Nets and V-Net of other libraries, with their weights: equal logits. Left out where a library is not installed.
 
-What has no equal here: MONAI's AttentionUnet (one convolution after each skip, with another norm and activation than the
-rest) and the UNet++ of segmentation_models (nodes of the last column with channels of their own).
+Their attention network and the other networks of segmentation_models stand in ``test_peers_smp.py``.
 """
 
 from dataclasses import replace
 
 import pytest
 import torch
+from copied_weights import Weights, assert_equal, random_norms, take
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Auxiliary
@@ -36,35 +36,6 @@ BASIC = Architecture(
     conv_bias=True,
 )
 SLOPE = {"negative_slope": 0.01}  # that of Layers.activate; MONAI's own is 0.1
-Weights = list[tuple[str, Tensor]]
-
-
-def random_norms(network: nn.Module) -> None:
-    """Statistics and scales that are not 0 and 1."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for value in network.state_dict().values():
-            if value.is_floating_point() and value.dim() == 1:
-                value.copy_(0.5 + torch.rand(value.shape, generator=generator))
-
-
-def take(own: nn.Module, theirs: Weights) -> None:
-    """Copy weights and statistics in their order, those of equal shapes."""
-    found = [(name, value) for name, value in own.state_dict().items()]
-    assert len(found) == len(theirs)
-    with torch.no_grad():
-        for (name, value), (other, source) in zip(found, theirs, strict=True):
-            assert value.shape == source.shape, (name, other)
-            value.copy_(source)
-
-
-def assert_equal(own: Network, theirs: nn.Module, x: Tensor) -> None:
-    own.eval()
-    theirs.eval()
-    with torch.no_grad():
-        ours, expected = own(x), theirs(x)
-    expected = expected[0] if isinstance(expected, list | tuple) else expected
-    assert (ours - expected).abs().max() < 1e-5 * max(float(expected.abs().max()), 1.0)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
