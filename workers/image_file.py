@@ -34,6 +34,7 @@ _IMAGE_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
 _PAGE_MODES = {"L": np.uint8, "P": np.uint8, "1": np.uint8, "I;16": np.uint16}
 _MASK_MODES = ("L", "P", "1", "I;16", "I")
 _EXIF_ORIENTATION = 0x0112
+_JPEG = b"\xff\xd8\xff"
 _JPEG_MODES = {"L": 1, "RGB": 3}  # numbers of torchvision's ImageReadMode
 _DAMAGED = (
     OSError,
@@ -80,7 +81,23 @@ def decode_image(data: bytes, *, where: str, drop_opaque_alpha: bool = False) ->
         raise DataError(
             f"{where}: turned by its EXIF tag, which its mask does not follow; save it upright without the tag."
         )
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return _channels_first(pixels)
+
+
+def decode_again(data: bytes, *, channels: int, where: str) -> Array:
+    """As ``decode_image`` of a picture that it has read before, whose bytes are known to be the same.
+
+    Args:
+        data: The file's bytes.
+        channels: Of the picture then.
+        where: Its name, for messages.
+
+    Raises:
+        DataError: As ``decode_image``.
+    """
+    decoder = _torchvision_decoder() if data.startswith(_JPEG) and "torch" in sys.modules else None
+    pixels = None if decoder is None else decoder(data, "RGB" if channels == 3 else "L")
+    return decode_image(data, where=where) if pixels is None else _channels_first(pixels)
 
 
 def decode_mask(data: bytes, *, where: str) -> Array:
@@ -135,12 +152,16 @@ def codec_of(data: bytes) -> str:
     """How a shard stores a picture: its own bytes for ``png`` and ``jpeg``, else ``raw+zstd``."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
-    return "jpeg" if data.startswith(b"\xff\xd8\xff") else "raw+zstd"
+    return "jpeg" if data.startswith(_JPEG) else "raw+zstd"
 
 
 def has_alpha(data: bytes) -> bool:
     """Whether a picture that ``decode_image`` has read has an alpha channel."""
     return _opened(data, "picture").mode == "RGBA"
+
+
+def _channels_first(pixels: Array) -> Array:
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _opened(data: bytes, where: str, *, single: bool = True) -> Image.Image:

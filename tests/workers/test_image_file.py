@@ -8,7 +8,7 @@ from PIL import Image
 
 from workers import image_file
 from workers.errors import DataError
-from workers.image_file import codec_of, decode_image, decode_mask, is_image
+from workers.image_file import codec_of, decode_again, decode_image, decode_mask, is_image
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -66,10 +66,11 @@ def test_pixels_are_fresh_and_without_torchvision_the_same(
     noise = np.random.default_rng(0).integers(0, 256, (40, 24, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise).convert(mode), kind)
     image = decode_image(data, where="x")
+    again = decode_again(data, channels=len(image), where="x")
     monkeypatch.setattr(image_file, "_torchvision_decoder", lambda: None)
-    plain = decode_image(data, where="x")
-    assert np.array_equal(image, plain) and image.strides == plain.strides
-    assert image.flags.writeable and plain.flags.writeable
+    for plain in (again, decode_image(data, where="x"), decode_again(data, channels=len(image), where="x")):
+        assert np.array_equal(image, plain) and image.strides == plain.strides
+        assert image.flags.writeable and plain.flags.writeable
 
 
 def test_a_palette_mask_gives_indices() -> None:

@@ -101,14 +101,20 @@ class Dataset:
             raise DataError(f"{self.location}: no split {split!r}; this data set has {known}.")
         return tuple(sorted(id for shard in self.manifest.shards if shard.split == split for id in shard.ids))
 
-    def case(self, id: str) -> Case:
-        """Read one case; its arrays are fresh and writable.
+    def case(self, id: str, *, copy: bool = True) -> Case:
+        """Read one case.
+
+        Args:
+            id: Of the case.
+            copy: Its arrays are fresh and writable. False gives arrays that are stored as they are (the profile
+                ``decoded``) as read-only views of the shard, which stays mapped as long as they live: for who copies
+                them anyway, as into a batch.
 
         Raises:
             DataError: No such case, or its shard is missing or damaged.
         """
         number, row = self._place(id)
-        return to_case(self._row(number, row), f"{self.location}: case {id!r}")
+        return to_case(self._row(number, row), f"{self.location}: case {id!r}", copy=copy)
 
     def rows(self, number: int) -> Iterator[Row]:
         """Encoded rows of a shard, in order."""
@@ -177,14 +183,14 @@ def load_manifest(store: Store, location: str, *, digest: str | None) -> Manifes
     return manifest
 
 
-def to_case(row: Row, where: str) -> Case:
-    """Decode a row.
+def to_case(row: Row, where: str, *, copy: bool = True) -> Case:
+    """Decode a row; ``copy`` as in ``Dataset.case``.
 
     Raises:
         DataError: Its payload is damaged.
     """
-    image = decode_pixels(row, where)
-    return Case(row.id, row.split, image, decode_labels(row, where), row.spacing, affine_of(row), row.group)
+    image, labels = decode_pixels(row, where, copy=copy), decode_labels(row, where, copy=copy)
+    return Case(row.id, row.split, image, labels, row.spacing, affine_of(row), row.group)
 
 
 def split_location(location: str) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ labels and not on who compressed them, and no picture decoder runs for them. A v
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +23,7 @@ import pyarrow as pa
 
 from workers.data.manifest import SCHEMA_VERSION, SPLITS, canonical
 from workers.errors import DataError
-from workers.image_file import decode_image
+from workers.image_file import decode_again
 
 Array = npt.NDArray[Any]
 Profile = Literal["encoded", "decoded"]
@@ -31,6 +32,7 @@ FORMAT = "segsearch-shard"
 CODECS = ("jpeg", "png", "raw", "raw+zstd")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 ZSTD_LEVEL = 3
+_STORED = {name: np.dtype(name).newbyteorder("<") for name in DTYPES}
 
 _NAME = pa.dictionary(pa.int8(), pa.string())
 _SHA256 = pa.binary(32)
@@ -175,37 +177,39 @@ def to_batch(rows: Sequence[Row], schema: Any) -> Any:
     return pa.record_batch(columns, schema=schema)
 
 
-def row_at(batch: Any, index: int) -> Row:
-    """A row of a record batch. A picture's bytes are copied out of the memory map; other payloads are read-only views of
-    it, which are decompressed or copied into fresh memory when they are decoded.
+def rows_of(batch: Any) -> tuple[Row, ...]:
+    """The rows of a record batch. Payloads are read-only views of it, so of the memory map where it lies in one; they are
+    decoded, decompressed or copied into fresh memory.
     """
-    values = {
-        name: batch.column(name)[index].as_py()
-        for name in batch.schema.names
-        if name not in ("image", "mask")
-    }
-    del values["mask_dtype"]
-    values["mask_codec"] = values["mask_codec"] or "raw+zstd"
-    image = _view(batch.column("image"), index)
-    assert image is not None, "the schema has no row without an image"
-    values["image"] = bytes(image) if values["image_codec"] in ("jpeg", "png") else image
-    values["mask"] = _view(batch.column("mask"), index)
-    spacing = values.pop("spacing")
-    return Row(
-        **{**values, "shape": tuple(values["shape"])}, spacing=None if spacing is None else tuple(spacing)
-    )
+    names = [name for name in batch.schema.names if name not in ("image", "mask", "mask_dtype")]
+    columns = [batch.column(name).to_pylist() for name in names]
+    payloads = zip(_views(batch.column("image")), _views(batch.column("mask")), strict=True)
+    rows = []
+    for (image, mask), *cells in zip(payloads, *columns, strict=True):
+        assert image is not None, "the schema has no row without an image"
+        values = dict(zip(names, cells, strict=True))
+        values["mask_codec"] = values["mask_codec"] or "raw+zstd"
+        values["shape"] = tuple(values["shape"])
+        values["spacing"] = None if values["spacing"] is None else tuple(values["spacing"])
+        rows.append(Row(image=image, mask=mask, **values))
+    return tuple(rows)
 
 
-def decode_pixels(row: Row, where: str) -> Array:
-    """The image of a row as a fresh, writable array, (C, *spatial).
+def decode_pixels(row: Row, where: str, *, copy: bool = True) -> Array:
+    """The image of a row, (C, *spatial), fresh and writable.
+
+    Args:
+        row: Of a shard.
+        where: Its name, for messages.
+        copy: False gives what is stored as ``raw`` as a read-only view.
 
     Raises:
         DataError: The payload does not give an array of the row's shape and type.
     """
     if row.image_codec in ("jpeg", "png"):
-        image = decode_image(bytes(row.image), where=where)
+        image = decode_again(bytes(row.image), channels=row.shape[0], where=where)
     else:
-        image = _array(row.image, row.image_codec, row.image_dtype, row.shape, where)
+        image = _array(row.image, row.image_codec, row.image_dtype, row.shape, where, copy=copy)
     if image.shape != row.shape or image.dtype.name != row.image_dtype:
         raise DataError(
             f"{where}: decodes to {image.shape} {image.dtype.name}, its row says {row.shape} {row.image_dtype}; "
@@ -214,15 +218,15 @@ def decode_pixels(row: Row, where: str) -> Array:
     return image
 
 
-def decode_labels(row: Row, where: str) -> npt.NDArray[np.uint8] | None:
-    """The labels of a row as a fresh, writable array, (*spatial); None for an unlabelled case.
+def decode_labels(row: Row, where: str, *, copy: bool = True) -> npt.NDArray[np.uint8] | None:
+    """The labels of a row, (*spatial), fresh and writable as in ``decode_pixels``; None for an unlabelled case.
 
     Raises:
         DataError: The payload does not give labels of the image's size.
     """
     if row.mask is None:
         return None
-    return _array(row.mask, row.mask_codec, "uint8", row.shape[1:], where)
+    return _array(row.mask, row.mask_codec, "uint8", row.shape[1:], where, copy=copy)
 
 
 def content_hashes(row: Row, where: str) -> tuple[bytes, bytes | None]:
@@ -251,13 +255,15 @@ def _little_endian(array: Array) -> bytes:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
 
 
-def _view(column: Any, index: int) -> memoryview | None:
-    """A value of a large_binary column without a copy: ``as_buffer`` of pyarrow makes one."""
-    if not column[index].is_valid:
-        return None
+def _views(column: Any) -> list[memoryview | None]:
+    """The values of a large_binary column without a copy: ``as_buffer`` of pyarrow makes one."""
     _, offsets, data = column.buffers()
-    start, end = np.frombuffer(offsets, np.int64, 2, 8 * (column.offset + index)).tolist()
-    return memoryview(data).cast("B")[start:end] if end > start else memoryview(b"")
+    ends = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset).tolist()
+    whole = memoryview(b"") if data is None else memoryview(data).cast("B")
+    return [
+        whole[start:end] if is_valid else None
+        for start, end, is_valid in zip(ends, ends[1:], column.is_valid().to_pylist(), strict=False)
+    ]
 
 
 def _unchanged(raw: bytes) -> bytes:
@@ -269,13 +275,15 @@ def _compressed(raw: bytes) -> bytes:
     return data
 
 
-def _array(data: bytes | memoryview, codec: str, dtype: str, shape: tuple[int, ...], where: str) -> Array:
-    kind = np.dtype(dtype).newbyteorder("<")
-    num_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+def _array(
+    data: bytes | memoryview, codec: str, dtype: str, shape: tuple[int, ...], where: str, *, copy: bool
+) -> Array:
+    kind = _STORED[dtype]
+    num_bytes = math.prod(shape) * kind.itemsize
     try:
         raw = data if codec == "raw" else pa.decompress(data, num_bytes, codec="zstd")
         array = np.frombuffer(raw, dtype=kind).reshape(shape)  # a decompressed block is fresh memory already
-        return array.astype(np.dtype(dtype), copy=not array.flags.writeable)
+        return array.astype(np.dtype(dtype), copy=copy and not array.flags.writeable)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise DataError(
             f"{where}: its {codec} block is damaged ({error}); ingest the data set again."

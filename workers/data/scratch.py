@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from workers.data.format import Row, row_at, shard_schema, to_batch
+from workers.data.format import Row, rows_of, shard_schema, to_batch
 
 _LOCK = "lock"
 _NO_DIGEST = "not known yet"
@@ -61,8 +61,7 @@ def load_rows(path: str, crc32: int) -> list[Row] | None:
     if zlib.crc32(data) != crc32:
         return None
     reader = pa.ipc.open_file(pa.py_buffer(data))
-    batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-    return [row_at(batch, index) for batch in batches for index in range(batch.num_rows)]
+    return [row for number in range(reader.num_record_batches) for row in rows_of(reader.get_batch(number))]
 
 
 def _made(top: Path) -> tuple[Path, int | None]:

@@ -274,8 +274,9 @@ class ShardCache:
 
         path = self._path(info)
         try:
-            self._download(store, info, write)
-            os.fsync(handle)
+            self._download(
+                store, info, write
+            )  # not synced: what a crash of the machine tears, opening finds out
             with self._alone(self._folder / "room.lock", keep=True):  # or it is counted under neither name
                 aside.replace(path)
             fcntl.flock(handle, fcntl.LOCK_SH)

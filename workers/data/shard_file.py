@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from workers.data.format import Row, row_at, shard_schema
+from workers.data.format import Row, rows_of, shard_schema
 from workers.data.manifest import ShardInfo
 from workers.data.shard_cache import ShardBytes
 from workers.errors import DamagedShardError, DataError
@@ -42,7 +42,7 @@ class ShardFile:
         self.source = source
         self.verified = set() if verified is None else verified
         self._starts = [0, *accumulate(batch.rows for batch in info.batches)]
-        self._batches: dict[int, Any] = {}
+        self._rows: dict[int, tuple[Row, ...]] = {}  # of the batches that were read; views of the map
         self._bytes = memoryview(source.data)
         if verified is None and not source.is_verified:
             _check(self._bytes, info, source.where)
@@ -64,15 +64,10 @@ class ShardFile:
         Raises:
             DamagedShardError: The row's batch differs from the manifest.
         """
-        batch, index = self._place(number)
-        return row_at(batch, index)
-
-    def _place(self, number: int) -> tuple[Any, int]:
-        """The verified batch of a row, and where in it the row is."""
         index = bisect_right(self._starts, number) - 1
-        if index not in self._batches:
-            self._batches[index] = self._batch(index)
-        return self._batches[index], number - self._starts[index]
+        if index not in self._rows:
+            self._rows[index] = rows_of(self._batch(index))
+        return self._rows[index][number - self._starts[index]]
 
     def _batch(self, index: int) -> Any:
         info = self.info.batches[index]

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from workers.data.format import Row, encode_row, row_at
+from workers.data.format import Row, encode_row, rows_of
 from workers.data.manifest import ShardInfo, from_bytes, to_bytes
 from workers.data.shard_cache import from_file
 from workers.data.shard_file import ShardFile
@@ -65,7 +65,7 @@ def test_rows_survive(shard: tuple[ShardInfo, bytes], tmp_path: Path) -> None:
     opened = ShardFile(info, from_file(path), DIGEST)
     assert [opened.row(number) for number in range(20)] == make_rows()
     batch = pa.ipc.open_file(data).get_batch(0)
-    assert row_at(batch, 3) == make_rows()[3]
+    assert rows_of(batch)[3] == make_rows()[3]
 
 
 def test_a_batch_that_differs_from_its_checksum_or_its_ids_is_refused(
