@@ -1,23 +1,14 @@
 """The regions of a job: names of classes become indices, and what is wrong is said before anything is trained."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.yaml_document import Path
 from search_spaces.regions import Region, Regions
 from search_spaces.register import unknown_name
 from workers.metrics import foreground
+from workers.regions import in_order, name_problem
 
 MOST = 254  # of regions: pictures number them in a byte
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-TAKEN = (
-    "background",
-    "other",
-    "unlabeled",
-    "overlay",
-    "mean",
-)  # they mean something else beside the regions
-
 Wrong = tuple[Path, str]
 """Where under ``data.regions``, and a sentence."""
 
@@ -28,12 +19,8 @@ def region_problems(wanted: Mapping[str, Sequence[str]], class_names: Sequence[s
     if len(wanted) > MOST:
         yield (), f"{len(wanted)} regions given; allowed are {MOST}."
     for name, classes in wanted.items():
-        if not _NAME.fullmatch(name) or name.lower() in TAKEN:
-            taken = ", ".join(TAKEN)
-            yield (
-                (name,),
-                f"{name!r} is no name of a region; allowed are 1 to 40 letters, digits, '_' and '-', but not {taken}.",
-            )
+        if (problem := name_problem(name)) is not None:
+            yield (name,), problem
         problems = list(_class_problems(name, classes, class_names))
         yield from problems
         if problems:
@@ -58,12 +45,8 @@ def _class_problems(name: str, classes: Sequence[str], class_names: Sequence[str
 
 
 def make_regions(wanted: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> Regions:
-    """Regions of a job without problems, largest first, then by their classes.
-
-    That is the order of the network's channels, whatever the order in the job, and in which pictures paint them.
-    """
-    found = [
+    """Regions of a job without problems, in the order of the network's channels, which does not depend on that in the job."""
+    return in_order(
         Region(name, tuple(sorted(class_names.index(given) for given in classes)))
         for name, classes in wanted.items()
-    ]
-    return tuple(sorted(found, key=lambda region: (-len(region.classes), region.classes)))
+    )

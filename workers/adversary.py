@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from search_spaces.critic import Critic, build_critic, critic_loss
-from search_spaces.regions import Regions, region_critic_loss
+from search_spaces.region_loss import region_critic_loss
+from search_spaces.regions import Regions
 from workers.checkpoint import pack, unpack
 
 PREFIX = "critic/"

@@ -17,7 +17,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from search_spaces.regions import Regions, region_labels
+from search_spaces.region_loss import region_labels
+from search_spaces.regions import Regions
 from search_spaces.scores import Need
 from workers.components import components
 

@@ -1,15 +1,33 @@
 """Regions as arrays: what evaluation, pictures and predictions need. What a region is: ``search_spaces.regions``."""
 
+import re
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.regions import VALUES, Regions
+from search_spaces.regions import VALUES, Region, Regions
 from workers.palette import default_colours
 
 Masks = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.uint8]
 
 OUTSIDE = "background"  # the other class of a region's problem of two
+TAKEN = (OUTSIDE, "other", "unlabeled", "overlay", "mean")  # these mean something else beside regions
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with the name of a region, or None: it becomes part of the names of files and metrics."""
+    if _NAME.fullmatch(name) and name.lower() not in TAKEN:
+        return None
+    allowed = "1 to 40 letters, digits, '_' and '-', the first a letter or digit"
+    return f"{name!r} is no name of a region; allowed are {allowed}, but not {', '.join(TAKEN)}."
+
+
+def in_order(regions: Iterable[Region]) -> Regions:
+    """Regions with the largest union first: the order of a network's channels, and in which pictures paint them."""
+    return tuple(sorted(regions, key=lambda region: (-len(region.classes), region.classes, region.name)))
 
 
 def inside_regions(labels: Labels, regions: Regions, *, ignore_index: int) -> Labels:
@@ -51,8 +69,8 @@ def region_colours(regions: Regions) -> tuple[tuple[int, int, int], ...]:
 
 
 def in_words(regions: Regions, class_names: tuple[str, ...]) -> str:
-    """``whole = core + oedema; core = core``."""
+    """``whole = core, oedema; core = core``."""
     parts = (
-        f"{region.name} = {' + '.join(class_names[index] for index in region.classes)}" for region in regions
+        f"{region.name} = {', '.join(class_names[index] for index in region.classes)}" for region in regions
     )
     return "; ".join(parts)

@@ -14,7 +14,7 @@ from search_spaces.candidate import Candidate
 from search_spaces.network import Network as SegmentationNetwork
 from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
-from search_spaces.regions import region_gradient_norms, region_labels, region_loss
+from search_spaces.region_loss import region_gradient_norms, region_labels, region_loss
 from search_spaces.scores import LossExtras, Need
 from workers.adversary import Adversary, build_adversary
 from workers.batches import Batch, TrainingSet, batches

@@ -18,9 +18,7 @@ from search_spaces.losses.dice import Dice
 from search_spaces.losses.hausdorff_distance import HausdorffDistance
 from search_spaces.losses.topology import Topology
 from search_spaces.network import build_model
-from search_spaces.regions import (
-    Region,
-    Regions,
+from search_spaces.region_loss import (
     problems,
     region_critic_loss,
     region_gradient_norms,
@@ -28,6 +26,7 @@ from search_spaces.regions import (
     region_loss,
     two_classes,
 )
+from search_spaces.regions import Region, Regions
 from search_spaces.register import Entry, kinds, lookup
 from search_spaces.scores import LossExtras
 

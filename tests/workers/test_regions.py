@@ -21,7 +21,8 @@ from search_spaces.losses.cross_entropy import CrossEntropy
 from search_spaces.losses.dice import Dice
 from search_spaces.losses.hausdorff_distance import HausdorffDistance
 from search_spaces.losses.unet_border import UNetBorder
-from search_spaces.regions import Region, region_loss
+from search_spaces.region_loss import region_loss
+from search_spaces.regions import Region
 from search_spaces.scores import LossExtras
 from workers.checkpoint import load_checkpoint
 from workers.contract import DataView, EpochResult, Leg
@@ -180,7 +181,7 @@ def test_regions_of_labels_and_their_picture_by_hand() -> None:
     assert inside.tolist() == [[[0, 1, 1, 255]], [[0, 0, 1, 255]], [[1, 1, 0, 255]]]
     assert painted(inside[:2]).tolist() == [[0, 1, 2, 255]]
     assert painted(inside[:2, :, :3] == 1).tolist() == [[0, 1, 2]]
-    assert in_words(REGIONS, ("background", "rind", "core")) == "whole = rind + core; core = core"
+    assert in_words(REGIONS, ("background", "rind", "core")) == "whole = rind, core; core = core"
 
 
 def test_maps_of_regions_are_those_of_each_by_itself() -> None:

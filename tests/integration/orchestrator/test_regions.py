@@ -63,7 +63,7 @@ def test_a_search_over_regions_ends_with_a_proved_network_that_draws_masks(
     assert description.names == ("whole", "anterior")
     (output,) = onnx.load(export / "model.onnx").graph.output
     assert output.type.tensor_type.shape.dim[1].dim_value == 2
-    assert "whole = Anterior + Posterior; anterior = Anterior" in (export / "model_card.md").read_text()
+    assert "whole = Anterior, Posterior; anterior = Anterior" in (export / "model_card.md").read_text()
     proof = verify(export)
     assert np.array(next(iter(proof["cases"].values()))).shape == (2, 2, 2)
     assert "hd95/anterior" in proof["recorded"] and "dice/whole" in proof["measured"]["onnxruntime"]
