@@ -1,16 +1,19 @@
 """A search against a known network that is given the same machine for the same time: live, start-up included for both.
 
-The protocol of hippocampus slices: 60 volumes of the Medical Segmentation Decathlon by sorted name, the first 44 for
-training, the last 15 for validation (the one between is the test split, which a data set must have; nothing here looks at
-it); slices of 64 x 64, batch 16; mean Dice of both parts, counted over all validation volumes, after the last epoch. Needs
-``SEGSEARCH_DATA``.
+- *hippocampus* (the default): 60 volumes of the Medical Segmentation Decathlon by sorted name, the first 44 for training, the
+  last 15 for validation (the one between is the test split, which a data set must have; nothing here looks at it); slices of
+  64 x 64, batch 16; mean Dice of both parts, counted over all validation volumes.
+- *isbi_em*: 30 slices of 512 x 512, 24 for training in crops of 96 x 96, 5 for validation, batch 8; mean IoU of both classes.
+- *camvid*: 240 x 180, SegNet's split, whole pictures, batch 8; mean IoU of 11 classes on 101 validation images.
+
+What counts is the score after the last epoch. Needs ``SEGSEARCH_DATA``.
 
 - *ours*: ``segsearch run`` as a program, from its start to its end: Ray, search on two slots, retraining of its best on the
   whole machine, export and proof. ``--search`` of the time goes to the search, the rest to the retraining.
 - *preset*: each known network of ``compact`` with both cores, as many epochs as fit into the same time (an epoch is
   measured first, which is not counted), its schedule over exactly these.
 
-    SEGSEARCH_DATA=../shared/data python benchmarks/never_below_preset.py --seconds 150 300 --seeds 1
+    SEGSEARCH_DATA=../shared/data python benchmarks/never_below_preset.py --seconds 150 300 --seeds 1 --data hippocampus
 """
 
 import argparse
@@ -22,9 +25,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from PIL import Image
 
 from search_spaces.candidate import to_json
 from search_spaces.preset import load_preset
@@ -35,25 +41,44 @@ from workers.leg import run_leg
 
 TRAIN, VALIDATION = 45, 15
 PRESETS = ("small_unet", "small_deeplabv3plus")
-SAMPLES = 208
 REST_S = 22.0  # of our time: start of Ray and end, export and proof included
 JOB = """\
 name: ours
 dataset: {data}
-data: {{view: slices, size: [64, 64], batch: 16, epoch_samples: {samples}}}
+data: {{view: {view}, size: [{size}], batch: {batch}, epoch_samples: {samples}}}
 space: compact
 fix: {{recipe.optimiser: adamw}}
-constraints: {{parameters: 2.0e6, macs: 6.0e7}}
+constraints: {{parameters: 2.0e6, macs: {macs}}}
+objectives: {{maximize: [{metric}]}}
 search: {{sampler: auto, scheduler: {{kind: asha, max_epochs: 9, reduction: 3}}, seed: {seed}}}
 budget: {{trials: 1000, wall: {search:.0f}s}}
 retrain: {{top: 1, seeds: 1, wall: {retrain:.0f}s}}
 """
 
 
-def protocol(folder: Path) -> str:
-    """The data set of the protocol."""
-    source = Path(os.environ["SEGSEARCH_DATA"]) / "msd_hippocampus" / "Task04_Hippocampus"
-    raw = folder / "raw"
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What is trained on, and what is scored.
+
+    Attributes:
+        write: Writes the source folder.
+        size: Of a window.
+        samples: Of an epoch.
+        macs: Upper limit on a candidate's multiply-adds for one window; about 1.4 times those of the larger preset.
+    """
+
+    write: Callable[[Path, Path], None]
+    view: Literal["slices", "images"]
+    size: tuple[int, int]
+    batch: int
+    samples: int
+    macs: str
+    metric: str
+
+
+def write_hippocampus(data: Path, raw: Path) -> None:
+    """Volumes and a split."""
+    source = data / "msd_hippocampus" / "Task04_Hippocampus"
     (raw / "imagesTr").mkdir(parents=True)
     (raw / "labelsTr").mkdir()
     names = sorted(path.name for path in (source / "imagesTr").glob("hippocampus_*.nii.gz"))[
@@ -70,16 +95,61 @@ def protocol(folder: Path) -> str:
     ids = [name.removesuffix(".nii.gz") for name in names]
     splits = {"train": ids[: TRAIN - 1], "test": ids[TRAIN - 1 : TRAIN], "validation": ids[TRAIN:]}
     (raw / "splits.json").write_text(json.dumps(splits))
-    ingest(raw, str(folder / "data"))
-    return str(folder / "data")
 
 
-def ours(data: str, folder: Path, seconds: float, seed: int, search: float) -> dict[str, Any]:
-    """Run a whole search; its best network's Dice, and how long it took."""
+def write_isbi_em(data: Path, raw: Path) -> None:
+    """Slices, masks and a split."""
+    source = data / "isbi_em" / "membrane" / "train"
+    for ours_is, theirs_is in (("images", "image"), ("masks", "label")):
+        shutil.copytree(source / theirs_is, raw / ours_is)
+    classes = [{"name": "cell", "value": 255}, {"name": "membrane", "value": 0}]
+    (raw / "classes.json").write_text(json.dumps(classes))
+    ids = [str(number) for number in range(30)]
+    splits = {"train": ids[:24], "test": ids[24:25], "validation": ids[25:]}
+    (raw / "splits.json").write_text(json.dumps(splits))
+
+
+def write_camvid(data: Path, raw: Path) -> None:
+    """SegNet's folders with every picture at half its size."""
+    source = data / "camvid" / "CamVid"
+    raw.mkdir()
+    for split in ("train", "val", "test"):
+        pairs = (source / f"{split}.txt").read_text().replace(".jpg", ".png")
+        (raw / f"{split}.txt").write_text(pairs)
+        for folder, method in (
+            (split, Image.Resampling.BILINEAR),
+            (f"{split}annot", Image.Resampling.NEAREST),
+        ):
+            (raw / folder).mkdir()
+            for path in sorted((source / folder).iterdir()):
+                with Image.open(path) as picture:
+                    picture.resize((240, 180), method).save(raw / folder / path.with_suffix(".png").name)
+
+
+PROTOCOLS = {
+    "hippocampus": Protocol(write_hippocampus, "slices", (64, 64), 16, 208, "6.0e7", "dice"),
+    "isbi_em": Protocol(write_isbi_em, "images", (96, 96), 8, 320, "1.35e8", "miou"),
+    "camvid": Protocol(write_camvid, "images", (180, 240), 8, 64, "6.3e8", "miou"),
+}
+
+
+def ours(
+    protocol: Protocol, data: str, folder: Path, seconds: float, seed: int, search: float
+) -> dict[str, Any]:
+    """Run a whole search; its best network's score, and how long it took."""
     folder.mkdir(parents=True)
     rest = seconds - REST_S
     text = JOB.format(
-        data=data, samples=SAMPLES, seed=seed, search=search * rest, retrain=(1 - search) * rest
+        data=data,
+        view=protocol.view,
+        size=", ".join(map(str, protocol.size)),
+        batch=protocol.batch,
+        samples=protocol.samples,
+        macs=protocol.macs,
+        metric=protocol.metric,
+        seed=seed,
+        search=search * rest,
+        retrain=(1 - search) * rest,
     )
     (folder / "job.yaml").write_text(text)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SEGSEARCH_", "RAY_", "MLFLOW_"))}
@@ -106,7 +176,7 @@ def ours(data: str, folder: Path, seconds: float, seed: int, search: float) -> d
     winner = board["result"]["winner"]
     tried = sum(row["purpose"] == "search" for row in board["trials"])
     return {
-        "dice": winner["validation"],
+        "score": winner["validation"],
         "name": winner["name"],
         "epochs": winner["epochs"],
         "wall": wall,
@@ -114,9 +184,13 @@ def ours(data: str, folder: Path, seconds: float, seed: int, search: float) -> d
     }
 
 
-def preset(data: str, name: str, seconds: float, seed: int, threads: int) -> dict[str, Any]:
+def preset(
+    protocol: Protocol, data: str, name: str, seconds: float, seed: int, threads: int
+) -> dict[str, Any]:
     """Train a known network for a time with all cores."""
-    view = DataView(data, open_dataset(data).digest, "slices", (64, 64), 16, SAMPLES)
+    view = DataView(
+        data, open_dataset(data).digest, protocol.view, protocol.size, protocol.batch, protocol.samples
+    )
 
     def train(epochs: int, storage: str) -> list[EpochResult]:
         leg = Leg(
@@ -134,8 +208,8 @@ def preset(data: str, name: str, seconds: float, seed: int, threads: int) -> dic
     with tempfile.TemporaryDirectory() as place:
         found = train(max(1, int((seconds - 1.0) / epoch_s)), place)
     wall = time.perf_counter() - begun
-    last, most = found[-1].metrics["dice"], max(one.metrics["dice"] for one in found)
-    return {"dice": last, "best_epoch": most, "name": name, "epochs": len(found), "wall": wall}
+    last, most = found[-1].metrics[protocol.metric], max(one.metrics[protocol.metric] for one in found)
+    return {"score": last, "best_epoch": most, "name": name, "epochs": len(found), "wall": wall}
 
 
 def mean_interval(values: Sequence[float]) -> str:
@@ -154,22 +228,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="*", default=[150.0, 300.0])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--search", type=float, default=0.3)
+    parser.add_argument("--data", choices=PROTOCOLS, default="hippocampus")
     options = parser.parse_args()
     threads = len(os.sched_getaffinity(0))
     print(f"{threads} cores, load at the beginning {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory(prefix="segsearch-preset-") as place:
         root = Path(place)
-        data = protocol(root)
+        protocol, data = PROTOCOLS[options.data], str(root / "data")
+        protocol.write(Path(os.environ["SEGSEARCH_DATA"]), root / "raw")
+        ingest(root / "raw", data)
         for seconds in options.seconds:
             mine: list[float] = []
             theirs: dict[str, list[float]] = {name: [] for name in PRESETS}
             for seed in range(options.seeds):
-                found = ours(data, root / f"{seconds:.0f}-{seed}", seconds, seed, options.search)
-                mine.append(found["dice"])
+                found = ours(protocol, data, root / f"{seconds:.0f}-{seed}", seconds, seed, options.search)
+                mine.append(found["score"])
                 print(f"{seconds:.0f} s, seed {seed}, ours: {found}", flush=True)
                 for name in PRESETS:
-                    found = preset(data, name, seconds, seed, threads)
-                    theirs[name].append(found["dice"])
+                    found = preset(protocol, data, name, seconds, seed, threads)
+                    theirs[name].append(found["score"])
                     print(f"{seconds:.0f} s, seed {seed}, preset: {found}", flush=True)
             best = max(PRESETS, key=lambda name: statistics.mean(theirs[name]))
             difference = statistics.mean(mine) - statistics.mean(theirs[best])
