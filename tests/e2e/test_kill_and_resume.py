@@ -1,49 +1,16 @@
 """kill -9 of a driver, then resume: nothing lost, nothing twice, and with one slot the very same numbers."""
 
-import os
 import signal
-import sqlite3
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killed_drivers import count_epochs, epochs_of, events_of, kill_after
 
 from orchestrator.audit import faults
 from orchestrator.engine.events import Event
-from orchestrator.journal import Journal
-
-
-def events_of(workspace: Any, name: str) -> list[Event]:
-    """The journal of a search."""
-    journal = Journal(f"sqlite:///{workspace.folder}/runs/journal.db")
-    try:
-        return journal.read(name)
-    finally:
-        journal.close()
-
-
-def epochs_of(written: list[Event]) -> list[tuple[Any, ...]]:
-    """Trial, epoch, loss and metrics of every epoch, in order of trial and epoch."""
-    return sorted(
-        (e.body["trial"], e.body["epoch"], e.body["loss"], tuple(sorted(e.body["metrics"].items())))
-        for e in written
-        if e.kind == "epoch"
-    )
-
-
-def kill_after(workspace: Any, name: str, process: subprocess.Popen[str], *, epochs: int) -> None:
-    """Kill a driver once its journal holds so many epochs."""
-    database = workspace.folder / "runs" / "journal.db"
-    end = time.monotonic() + 300
-    while time.monotonic() < end and process.poll() is None:
-        if database.exists() and _count(database, name) >= epochs:
-            break
-        time.sleep(0.05)
-    assert process.poll() is None, process.communicate()
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 def check_whole(written: list[Event], *, trials: int) -> None:
@@ -90,7 +57,7 @@ def test_a_second_driver_is_refused_and_a_stop_request_ends_the_first(workspace:
     job = workspace.job("long", trials=40, top=0)
     first = workspace.start("run", str(job), "--in-process", "--no-tracking")
     database = workspace.folder / "runs" / "journal.db"
-    while not (database.exists() and _count(database, "long") >= 1):
+    while not (database.exists() and count_epochs(database, "long") >= 1):
         assert first.poll() is None
         time.sleep(0.05)
     refused = workspace.run("resume", "long", "--in-process", "--no-tracking", exits=2)
@@ -107,7 +74,7 @@ def test_a_paused_search_goes_on_and_a_cancelled_one_is_over(workspace: Any) -> 
     database = workspace.folder / "runs" / "journal.db"
 
     def until_epochs(process: subprocess.Popen[str], count: int) -> None:
-        while not (database.exists() and _count(database, "halted") >= count):
+        while not (database.exists() and count_epochs(database, "halted") >= count):
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
 
@@ -118,7 +85,7 @@ def test_a_paused_search_goes_on_and_a_cancelled_one_is_over(workspace: Any) -> 
     assert first.returncode == 0, out + err
     assert "paused by" in out and workspace.json("status", "halted")["state"] == "paused"
     assert "there is nothing to pause" in workspace.run("pause", "halted")
-    paused_at = _count(database, "halted")
+    paused_at = count_epochs(database, "halted")
 
     second = workspace.start("resume", "halted", *options)
     until_epochs(second, paused_at + 1)
@@ -136,7 +103,7 @@ def test_a_paused_search_goes_on_and_a_cancelled_one_is_over(workspace: Any) -> 
 def test_an_interrupted_search_says_how_to_go_on(workspace: Any, sent: signal.Signals) -> None:
     process = workspace.start("run", str(workspace.job("broken", trials=9)), "--in-process", "--no-tracking")
     database = workspace.folder / "runs" / "journal.db"
-    while not (database.exists() and _count(database, "broken") >= 1):
+    while not (database.exists() and count_epochs(database, "broken") >= 1):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(sent)
@@ -144,17 +111,6 @@ def test_an_interrupted_search_says_how_to_go_on(workspace: Any, sent: signal.Si
     assert process.returncode == 130, out + err
     assert "segsearch resume" in err
     assert "Traceback" not in err
-
-
-def _count(database: Path, name: str) -> int:
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        query = "select count(*) from events where search = ? and kind = 'epoch'"
-        return int(connection.execute(query, (name,)).fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0  # the table is not there yet
-    finally:
-        connection.close()
 
 
 def _processes_in(folder: Path) -> list[str]:
