@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from search_spaces.regions import Regions
 from search_spaces.register import Entry, kinds, lookup
 from workers.errors import DataError
 
@@ -91,6 +92,7 @@ class SourcePlan:
         licence, reference: As the source states them.
         problems: What is wrong already; ``LeftOut`` where only cases are concerned that ``samples`` lacks.
         notes: How the folder was understood.
+        regions: What a search learns by default instead of the classes: unions of them, by their places in ``classes``.
     """
 
     name: str
@@ -103,6 +105,7 @@ class SourcePlan:
     reference: str = ""
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    regions: Regions = ()
 
 
 @dataclass(frozen=True, slots=True)

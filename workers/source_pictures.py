@@ -9,7 +9,8 @@ import numpy as np
 
 from workers.colour_mask import decode_colours
 from workers.errors import DataError
-from workers.image_file import codec_of, decode_image, decode_mask
+from workers.image_file import codec_of, decode_image, decode_mask, is_image
+from workers.levels import LEVELS, translated
 from workers.source import Array, LeftOut, RawCase, SampleFiles, first_five
 from workers.source_pairs import duplicate_ids, shown
 
@@ -42,7 +43,45 @@ def with_ignored(labels: Array, ignored: Sequence[int]) -> Array:
     """Labels in which these values have become 255."""
     if not ignored:
         return labels
+    if labels.dtype == np.uint8:
+        table = np.arange(LEVELS)
+        table[[value for value in ignored if value in range(LEVELS)]] = _IGNORED
+        return translated(labels, table)
     return np.where(np.isin(labels, ignored), np.asarray(_IGNORED, labels.dtype), labels)
+
+
+def binary_mask(path: Path, size: tuple[int, ...] | None) -> Array:
+    """Where the object or class of a mask file is, bool (H, W); it has this size, or any.
+
+    Raises:
+        DataError: It is damaged, of another size, or has other values than 0 and one more.
+    """
+    where = f"{path.parent.parent.name}/{shown(path)}"
+    mask = decode_mask(path.read_bytes(), where=where)
+    if size is not None and mask.shape != size:
+        sizes = (" x ".join(map(str, shape)) for shape in (size, mask.shape))
+        raise DataError("{}: image {}, mask {}; give both the same size.".format(where, *sizes))
+    values = np.unique(mask)
+    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
+        listed = ", ".join(map(str, values[:5]))
+        raise DataError(f"{where}: values {listed}; a mask of one object or class has 0 and one other value.")
+    inside: Array = mask != 0
+    return inside
+
+
+def is_by_class(folder: Path) -> bool:
+    """Whether ``masks/`` beside ``images/`` with pictures has a folder of masks for each class, and no mask itself."""
+    images, masks = folder / "images", folder / "masks"
+    if not (images.is_dir() and masks.is_dir() and any(map(is_image, images.iterdir()))):
+        return False
+    if any(map(is_image, masks.iterdir())):
+        return False
+    return any(is_image(path) for place in class_folders(masks) for path in place.iterdir())
+
+
+def class_folders(masks: Path) -> list[Path]:
+    """Folders of masks, one a class, sorted."""
+    return sorted(path for path in masks.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def read_lines(path: Path) -> list[str]:

@@ -185,4 +185,6 @@ def text(value: Any) -> str:
     """A fact as text."""
     if isinstance(value, list):
         return ", ".join(text(item) for item in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key} = {text(item)}" for key, item in value.items())
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.job import JobError, job_from_json, load_job_document
 from orchestrator.plan import Plan, make_plan
-from orchestrator.regions import TAKEN, make_regions, region_problems
+from orchestrator.regions import make_regions, region_problems
 from orchestrator.warm_start import Target
 from search_spaces.loss import Loss, Weighted
 from search_spaces.losses.cross_entropy import CrossEntropy
@@ -16,6 +16,10 @@ from search_spaces.profile import profile
 from search_spaces.regions import Region
 
 BRATS = ("background", "core", "oedema", "enhancing")
+NO_NAME = (
+    "'a/b' is no name of a region; allowed are 1 to 40 letters, digits, '_' and '-', the first a letter or digit, "
+    "but not background, other, unlabeled, overlay, mean."
+)
 ROAD = ("sky", "car", "lorry")
 
 JOB = """\
@@ -73,9 +77,7 @@ def plan_of(dataset: Path, regions: str, objective: str = "dice") -> Plan:
             {"a/b": ["core"]},
             BRATS,
             ("a/b",),
-            "'a/b' is no name of a region; allowed are 1 to 40 letters, digits, '_' and '-', but not "
-            + ", ".join(TAKEN)
-            + ".",
+            NO_NAME,
         ),
     ],
 )

@@ -111,6 +111,20 @@ def make_object_masks(folder: Path, cases: int = 12) -> Path:
     return folder
 
 
+def make_class_masks(folder: Path, cases: int = 12) -> Path:
+    """Cells with nuclei in them, and debris that overlaps both or neither; not every image has debris."""
+    for number in range(cases):
+        save(folder / "images" / f"{number:02d}.png", noise(number))
+        masks = {name: np.zeros(SIZE, np.uint8) for name in ("cell", "debris", "nucleus")}
+        masks["cell"][1:6, 1 : 5 + number % 4] = 255
+        masks["nucleus"][2:4, 2:4] = 1
+        masks["debris"][3:, 3:7] = 7
+        for name, mask in masks.items():
+            if name != "debris" or number % 2:
+                save(folder / "masks" / name / f"{number:02d}.png", mask)
+    return folder
+
+
 def save_stack(path: Path, pages: npt.NDArray[np.generic]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     first, *others = [Image.fromarray(page) for page in pages]

@@ -218,6 +218,7 @@ def _manifest(
         notes=survey.notes(),
         created_by={"segsearch": _own_version(), "pyarrow": pa.__version__},
         profile=rules.profile,
+        regions=plan.regions,
     )
 
 

@@ -88,6 +88,9 @@ def describe(dataset: Dataset) -> JSON:
     """What a data set holds, for people and machines: no shard is opened."""
     manifest = dataset.manifest
     pixels = {name: sum(split.class_pixels) for name, split in manifest.splits.items()}
+    regions = {
+        region.name: [manifest.classes[index].name for index in region.classes] for region in manifest.regions
+    }
     return {
         "name": manifest.name,
         "profile": manifest.profile,
@@ -115,6 +118,7 @@ def describe(dataset: Dataset) -> JSON:
             }
             for info in manifest.classes
         ],
+        **({"regions": regions} if regions else {}),
         "shape_min": list(manifest.shape_min),
         "shape_max": list(manifest.shape_max),
         "median_spacing_mm": None

@@ -13,7 +13,7 @@ from workers.image_file import SUFFIXES, is_image
 from workers.source import IMAGE_AXES, RawCase, SampleFiles, Source, SourcePlan
 from workers.source_files import load_classes
 from workers.source_pairs import duplicate_ids, index_files, pair_files
-from workers.source_pictures import read_picture_pair
+from workers.source_pictures import is_by_class, read_picture_pair
 
 _IMAGES = ("images", "image", "imgs")
 _MASKS = ("masks", "mask", "labels", "label", "annotations")
@@ -43,7 +43,7 @@ class ImageMasks(Source):
     )
 
     def recognise(self, folder: Path) -> bool:
-        if any(any(folder.glob(pattern)) for pattern in _OTHERS):
+        if any(any(folder.glob(pattern)) for pattern in _OTHERS) or is_by_class(folder):
             return False
         return any(any(map(is_image, images.iterdir())) for _, images, _ in _folders(folder))
 

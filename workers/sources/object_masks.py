@@ -16,11 +16,9 @@ from typing import ClassVar
 import numpy as np
 
 from search_spaces.register import entry
-from workers.errors import DataError
-from workers.image_file import decode_image, decode_mask, has_alpha, is_image
+from workers.image_file import decode_image, has_alpha, is_image
 from workers.source import (
     IMAGE_AXES,
-    Array,
     LeftOut,
     RawCase,
     SampleFiles,
@@ -31,7 +29,7 @@ from workers.source import (
 )
 from workers.source_files import load_classes
 from workers.source_pairs import shown
-from workers.source_pictures import picture_case
+from workers.source_pictures import binary_mask, picture_case
 
 _CLASSES = (SourceClass("background", 0), SourceClass("object", 1))
 _SPLIT_FOLDERS = ("stage1_train", "train")
@@ -79,7 +77,7 @@ class ObjectMasks(Source):
         labels = np.zeros(image.shape[1:], np.uint8)
         num_objects = np.zeros(image.shape[1:], np.uint16)
         for path in sorted(filter(is_image, sample.labels.iterdir())):
-            inside = _object(path, image.shape[1:])
+            inside = binary_mask(path, image.shape[1:])
             labels[inside] = 1
             num_objects += inside
         notes = ("masks of different objects overlap",) if (num_objects > 1).any() else ()
@@ -100,18 +98,3 @@ def _cases(folder: Path) -> Iterator[tuple[Path, Path]]:
         )
         if image is not None:
             yield case, image
-
-
-def _object(path: Path, size: tuple[int, ...]) -> Array:
-    """Where the object of a mask file is."""
-    where = f"{path.parent.parent.name}/{shown(path)}"
-    mask = decode_mask(path.read_bytes(), where=where)
-    if mask.shape != size:
-        sizes = (" x ".join(map(str, shape)) for shape in (size, mask.shape))
-        raise DataError("{}: image {}, mask {}; give both the same size.".format(where, *sizes))
-    values = np.unique(mask)
-    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
-        listed = ", ".join(map(str, values[:5]))
-        raise DataError(f"{where}: values {listed}; the mask of one object has 0 and one other value.")
-    inside: Array = mask != 0
-    return inside
