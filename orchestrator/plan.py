@@ -369,6 +369,7 @@ def make_gate(
             num_classes=num_classes,
             input_size=size,
             batch=batch,
+            precision=candidate.recipe.precision,
         )
         return known | {"memory_bytes": float(memory)}
 

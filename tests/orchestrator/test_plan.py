@@ -1,5 +1,6 @@
 """A job bound to its data set: what only the two together can tell."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,8 @@ def test_memory_is_estimated_where_it_is_limited(dataset: Path) -> None:
         candidate.architecture, in_channels=1, num_classes=2, input_size=(16, 24), batch=2
     )
     assert {**numbers, "memory_bytes": float(expected)} == more
+    half = limited.settings.gate(replace(candidate, recipe=replace(candidate.recipe, precision="bf16")))
+    assert not isinstance(half, str) and half["memory_bytes"] != expected
     proposal = propose(limited.settings, State(limited.settings.objectives), History((), (1,)))
     assert proposal.rejected[0].body["limit"] == "memory_bytes"
     assert proposal.rejected[0].body["value"] > 1e6

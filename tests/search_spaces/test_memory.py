@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 
 from search_spaces.architecture import Architecture
 from search_spaces.layers import Activation, Norm
-from search_spaces.memory import COPIES, training_bytes
-from search_spaces.network import build_model
-from search_spaces.preset import load_preset
+from search_spaces.memory import COPIES, Precision, kept_bytes, training_bytes
+from search_spaces.network import Network, build_model
+from search_spaces.preset import load_preset, preset_names
 from search_spaces.profile import profile
 from search_spaces.space import load_space, sample
 
@@ -23,9 +24,16 @@ def estimate(architecture: Architecture, size: tuple[int, ...], batch: int) -> i
     return training_bytes(architecture, in_channels=1, num_classes=3, input_size=size, batch=batch)
 
 
-def really_kept(architecture: Architecture, size: tuple[int, ...], batch: int) -> tuple[int, int]:
-    """Bytes that a real pass keeps beside the weights, and those of its largest tensor."""
-    network = build_model(architecture, in_channels=1, num_classes=3, ndim=len(size), seed=0)
+def really_kept(
+    architecture: Architecture, size: tuple[int, ...], batch: int, precision: Precision = "fp32"
+) -> tuple[int, int]:
+    """Bytes that a real pass keeps beside the weights, and those of its largest tensor; all weights are zero."""
+    with torch.device("meta"):
+        network = Network(architecture, 1, 3, len(size))
+    network = network.to_empty(device="cpu").train()
+    with torch.no_grad():
+        for value in (*network.parameters(), *network.buffers()):
+            value.zero_()
     weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -34,8 +42,10 @@ def really_kept(architecture: Architecture, size: tuple[int, ...], batch: int) -
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = network(torch.randn(batch, 1, *size))
-        torch.log_softmax(logits, 1).exp().square().sum()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            outputs = network.training_logits(torch.zeros(batch, 1, *size))
+        for logits, _ in outputs:
+            torch.log_softmax(logits.float(), 1).exp().square().sum()
     sizes = [t.untyped_storage().nbytes() for place, t in kept.items() if place not in weights]
     return sum(sizes), max(sizes)
 
@@ -46,6 +56,13 @@ def check(architecture: Architecture, size: tuple[int, ...], batch: int) -> None
     expected = COPIES * 4 * parameters + kept + 2 * largest
     # statistics of norms are kept once, not once an image; below 2 %
     assert estimate(architecture, size, batch) == pytest.approx(expected, rel=0.02)
+
+
+def check_half(architecture: Architecture, size: tuple[int, ...], batch: int = 2) -> None:
+    """Statistics of norms are kept in single precision on a CPU, in half without memory; below 2 %."""
+    given: dict[str, Any] = {"in_channels": 1, "num_classes": 3, "input_size": size, "batch": batch}
+    kept, _ = really_kept(architecture, size, batch, "bf16")
+    assert kept_bytes(architecture, **given, precision="bf16") == pytest.approx(kept, rel=0.02)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (16, 24, 16)])
@@ -61,6 +78,40 @@ def test_what_is_kept_is_what_a_real_pass_keeps(
 @pytest.mark.parametrize("seed", range(6))
 def test_drawn_candidates_keep_what_was_estimated(seed: int) -> None:
     check(sample(load_space("compact"), random.Random(seed)).architecture, (48, 48), batch=6)
+
+
+VOLUMES = ("vnet", "vnas", "attention_unet_3d", "reversible_unet")
+LARGE = ("deconvnet", "fcn8s", "fcn16s", "fcn32s", "refinenet", "resnet38", "hdc_duc", "global_conv_network", "sdn",
+         "attention_to_scale", "fcn_resnet101", "guided_attention", "pspnet101", "fc_densenet103", "fc_densenet67",
+         "autodeeplab_l", "autodeeplab_m", "danet", "dpc")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in preset_names()],
+)
+def test_what_a_system_keeps_in_half_precision(name: str) -> None:
+    size = (16, 16, 16) if name in VOLUMES else (32, 32)
+    check_half(load_preset(name).candidate().architecture, size)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_drawn_candidates_keep_in_half_precision(seed: int) -> None:
+    check_half(sample(load_space("compact"), random.Random(seed)).architecture, (48, 48), batch=6)
+
+
+def test_copies_of_weights_in_half_precision_are_kept_once_and_not_once_an_image() -> None:
+    """3-convolutions and those of the ways between; what grows with the batch is that of the images."""
+    given: dict[str, Any] = {"in_channels": 1, "num_classes": 3, "input_size": (64, 64), "precision": "bf16"}
+    one, two, four = (kept_bytes(UNET, **given, batch=batch) for batch in (1, 2, 4))
+    assert two - one == pytest.approx((four - two) / 2)
+    network = build_model(UNET, in_channels=1, num_classes=3, ndim=2, seed=0)
+    assert 2 * one - two == sum(2 * weight.numel() for weight in network.parameters() if weight.dim() == 4)
+
+
+def test_half_precision_needs_less() -> None:
+    given: dict[str, Any] = {"in_channels": 1, "num_classes": 3, "input_size": (96, 96), "batch": 8}
+    assert training_bytes(UNET, **given, precision="bf16") < 0.7 * training_bytes(UNET, **given)
 
 
 def test_memory_of_weights_and_of_images_are_apart() -> None:
