@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from workers.colour_mask import is_packed, value_text
 from workers.data.manifest import IGNORE_INDEX
+from workers.levels import level_counts, translated
 from workers.source import SourceClass
 
 NO_CLASS = -1
@@ -39,15 +40,21 @@ class LabelTable:
 
     def indices(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Class indices of values that ``problem`` found nothing wrong with."""
+        if values.dtype == np.uint8 and not self._coloured:
+            return translated(values, self._table)
         found: npt.NDArray[np.uint8] = self._found(values).astype(np.uint8)
         return found
 
     def problem(self, values: npt.NDArray[Any], *, where: str) -> str | None:
         """A sentence that names values of no class, how often each occurs, and what is allowed; None if all have one."""
-        known = self._found(values) != NO_CLASS
-        if known.all():
+        if values.dtype == np.uint8 and not self._coloured:
+            found = level_counts(values)
+            odd = np.flatnonzero((found > 0) & (self._table == NO_CLASS))
+            counts = found[odd]
+        else:
+            odd, counts = np.unique(values[self._found(values) == NO_CLASS], return_counts=True)
+        if not len(odd):
             return None
-        odd, counts = np.unique(values[~known], return_counts=True)
         listed = ", ".join(
             f"{value_text(int(value))} ({count} times)"
             for value, count in zip(odd[:5], counts[:5], strict=True)
@@ -61,8 +68,6 @@ class LabelTable:
         if self._coloured:
             places = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
             return np.where(self._values[places] == values, self._indices[places], np.int16(NO_CLASS))
-        if values.dtype == np.uint8:
-            return np.asarray(self._table[values], np.int16)
         fits = (values >= 0) & (values <= IGNORE_INDEX)
         found: npt.NDArray[np.int16] = self._table[values if fits.all() else np.where(fits, values, 0)]
         return np.where(fits, found, np.int16(NO_CLASS))

@@ -5,8 +5,6 @@ import zlib
 from typing import Any, Literal
 
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
 
 from workers.errors import DataError
 from workers.image_file import MAX_PIXELS
@@ -14,9 +12,8 @@ from workers.source import Array
 
 _MATRIX = 14
 _TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 16, 17, 18}
-# What SciPy's reader raises on damaged bytes.
+# What SciPy's reader raises on damaged bytes beside its own error.
 _DAMAGED = (
-    MatReadError,
     ValueError,
     TypeError,
     KeyError,
@@ -56,9 +53,12 @@ def read_labels(data: bytes, *, where: str, variable: str | None = None) -> Arra
         raise DataError(
             f"{where}: more than {MAX_PIXELS:,} pixels, the limit for one picture; cut it into tiles first."
         )
+    from scipy.io import loadmat  # takes a tenth of a second, for which other files need not wait
+    from scipy.io.matlab import MatReadError
+
     try:
-        values = scipy.io.loadmat(io.BytesIO(data), variable_names=[name])[name]  # type: ignore[arg-type]  # files too
-    except _DAMAGED as error:
+        values = loadmat(io.BytesIO(data), variable_names=[name])[name]  # type: ignore[arg-type]  # files too
+    except (*_DAMAGED, MatReadError) as error:
         raise DataError(f"{where}: cannot be decoded ({error}); replace it.") from None
     return _whole(np.asarray(values), where)
 
@@ -94,11 +94,14 @@ def _has_known_types(body: bytes, order: Literal["little", "big"]) -> bool:
 
 
 def _shapes(data: bytes, where: str) -> dict[str, tuple[int, ...]]:
+    from scipy.io import whosmat
+    from scipy.io.matlab import MatReadError
+
     try:
-        listed: list[tuple[str, tuple[int, ...], Any]] = scipy.io.whosmat(io.BytesIO(data))  # type: ignore[arg-type]
+        listed: list[tuple[str, tuple[int, ...], Any]] = whosmat(io.BytesIO(data))  # type: ignore[arg-type]
     except NotImplementedError:
         raise DataError(f"{where}: a .mat file of version 7.3; save it with -v7.") from None
-    except _DAMAGED:
+    except (*_DAMAGED, MatReadError):
         raise DataError(f"{where}: not a .mat file, or damaged; replace it.") from None
     return {name: tuple(shape) for name, shape, _ in listed}
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
@@ -17,16 +16,13 @@ Array = npt.NDArray[Any]
 SUFFIXES = (".nii.gz", ".nii")
 MAX_BYTES = 2**31  # as the header declares it; a larger volume has to be cut before
 _STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
-_DAMAGED = (  # what nibabel and the decompressor below it raise
+_DAMAGED = (
     OSError,
     EOFError,
     ValueError,
     OverflowError,
     zlib.error,
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    nib.wrapstruct.WrapStructError,
-)
+)  # what nibabel's readers raise beside its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +57,21 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
     Raises:
         DataError: Damaged, not 3D or 4D, of an element type without an order, or without a voxel size.
     """
+    import nibabel as nib  # takes a third of a second, for which pictures need not wait
+
     where = where or str(path)
+    damaged = (
+        *_DAMAGED,
+        nib.filebasedimages.ImageFileError,
+        nib.spatialimages.HeaderDataError,
+        nib.wrapstruct.WrapStructError,
+    )
     try:
         image = nib.nifti1.Nifti1Image.from_filename(path)
         declared = math.prod(image.shape) * image.get_data_dtype().itemsize
         values = np.asanyarray(image.dataobj) if declared <= MAX_BYTES else np.empty(0)
         zooms = image.header.get_zooms()
-    except _DAMAGED as error:
+    except damaged as error:
         raise DataError(f"{where}: cannot be read as NIfTI ({error}); replace it.") from None
     if declared > MAX_BYTES:
         raise DataError(

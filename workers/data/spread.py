@@ -1,6 +1,5 @@
 """The same function over many tasks, in this process or spread over several; the results do not depend on which."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -8,20 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from threading import Thread
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from workers.errors import DataError, WorkerError
 
 PAYS_S = (
-    1.5  # work that is left from which on processes are worth their start, which takes about half a second
+    1.0  # work that is left from which on processes are worth their start, which takes about half a second
 )
 # A program of its own, so that a script that calls ``ingest`` needs no ``if __name__ == "__main__"``.
 _CHILD = "import sys; from workers.data.spread import serve; serve(int(sys.argv[1]))"
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Told = tuple[bool, Any]
+"""Whether a function went right, and what it gave, or the error."""
 
 
 class Spread(Protocol):
@@ -46,17 +49,19 @@ def default_jobs() -> int:
 
 
 class LocalSpread:
-    """Processes of this machine. They start when the tasks so far say that it pays, and end with this process, whatever
-    ends it.
+    """This process and others of this machine. They start when the tasks so far say that it pays, take tasks while this
+    one goes on with its own, and end with it, whatever ends it.
 
     Args:
-        jobs: Processes at most; 1 does all work in this one.
+        jobs: Processes at most, this one counted.
     """
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
         self._pipes: list[Connection[Any, Any]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._feeders: list[Thread] = []
+        self._waiting: SimpleQueue[int] = SimpleQueue()  # numbers of tasks that nobody has begun
 
     def __enter__(self) -> "LocalSpread":
         return self
@@ -64,11 +69,16 @@ class LocalSpread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        while _next(self._waiting) is not None:
+            pass  # what an error left undone
+        if kind is not None:
+            for process in self._processes:
+                process.terminate()
+        for feeder in self._feeders:
+            feeder.join()
         for pipe in self._pipes:
             pipe.close()  # an idle process sees the end of its pipe and ends
         for process in self._processes:
-            if kind is not None:
-                process.terminate()
             process.wait()
 
     def each(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
@@ -78,33 +88,30 @@ class LocalSpread:
             if self._jobs > 1 and left > 1:
                 expected_s = (time.monotonic() - begin) / number * left if number else 0.0
                 if self._pipes or expected_s > PAYS_S:
-                    yield from self._elsewhere(function, tasks, number)
+                    yield from self._together(function, tasks, number)
                     return
             yield number, result_of(outcome(function, task))
 
-    def _elsewhere(
+    def _together(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], first: int
     ) -> Iterator[tuple[int, Result]]:
-        self._start(len(tasks) - first)
-        waiting = iter(range(first, len(tasks)))
-        busy: dict[Any, int] = {}
+        self._start(len(tasks) - first - 1)
+        told: SimpleQueue[tuple[int, Told]] = SimpleQueue()
+        for number in range(first, len(tasks)):
+            self._waiting.put(number)
         for pipe in self._pipes:
-            number = next(waiting, None)
-            if number is not None:
-                _hand(pipe, function, tasks[number])
-                busy[pipe] = number
-        while busy:
-            for ready in wait(list(busy)):
-                pipe = cast("Connection[Any, Any]", ready)
-                done, result = busy.pop(pipe), _answer(pipe)
-                following = next(waiting, None)
-                if following is not None:
-                    _hand(pipe, function, tasks[following])
-                    busy[pipe] = following
-                yield done, result
+            feeder = Thread(target=_feed, args=(pipe, function, tasks, self._waiting, told), daemon=True)
+            self._feeders.append(feeder)
+            feeder.start()
+        for _ in range(first, len(tasks)):
+            own = _next(self._waiting) if told.empty() else None
+            if own is not None:
+                told.put((own, outcome(function, tasks[own])))
+            number, result = told.get()
+            yield number, result_of(result)
 
     def _start(self, num_tasks: int) -> None:
-        while len(self._pipes) < min(self._jobs, num_tasks):
+        while len(self._pipes) < min(self._jobs - 1, num_tasks):
             mine, theirs = socket.socketpair()
             with theirs:
                 self._processes.append(
@@ -117,19 +124,29 @@ class LocalSpread:
             self._pipes.append(Connection(mine.detach()))
 
 
-def _hand(pipe: "Connection[Any, Any]", function: Callable[[Task], Any], task: Task) -> None:
-    with contextlib.suppress(OSError):  # a process that died is told of when its answer is asked for
-        pipe.send((function, task))
+def _feed(
+    pipe: "Connection[Any, Any]",
+    function: Callable[[Task], Any],
+    tasks: Sequence[Task],
+    waiting: "SimpleQueue[int]",
+    told: "SimpleQueue[tuple[int, Told]]",
+) -> None:
+    """Hand a process one task after another, and pass on what it tells."""
+    while (number := _next(waiting)) is not None:
+        try:
+            pipe.send((function, tasks[number]))
+            told.put((number, pipe.recv()))
+        except (EOFError, OSError):
+            what = "a process of the ingest died, perhaps for lack of memory; give fewer --jobs."
+            told.put((number, (False, DataError(what))))
+            return
 
 
-def _answer(pipe: "Connection[Any, Any]") -> Any:
+def _next(waiting: "SimpleQueue[int]") -> int | None:
     try:
-        answer = pipe.recv()
-    except (EOFError, OSError):
-        raise DataError(
-            "a process of the ingest died, perhaps for lack of memory; give fewer --jobs."
-        ) from None
-    return result_of(answer)
+        return waiting.get_nowait()
+    except Empty:
+        return None
 
 
 def outcome(
@@ -137,7 +154,7 @@ def outcome(
     task: Task,
     *,
     advice: str = "leave the source folder as it is, and ingest again",
-) -> tuple[bool, Any]:
+) -> Told:
     """Errors that a user should read come as values; a file may go away or become unreadable at any time."""
     try:
         return True, function(task)
@@ -148,7 +165,7 @@ def outcome(
         return False, DataError(f"{what}; {advice}.")
 
 
-def result_of(told: tuple[bool, Any]) -> Any:
+def result_of(told: Told) -> Any:
     """What a function gave, or its error raised."""
     is_right, answer = told
     if not is_right:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from workers.data.manifest import Statistics, rounded
+from workers.levels import LEVELS, channel_counts, level_counts
 
 PERCENTILES = (0.5, 99.5)
 POOL_VALUES = 2**24  # values a channel kept for percentiles over all training cases
 MAX_CASE_VALUES = 2**16
-_LEVELS = np.arange(256)  # of uint8
+_LEVELS = np.arange(LEVELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +45,20 @@ def measured(image: npt.NDArray[Any], spacing: tuple[float, ...] | None, *, num_
     """
     flat = image.reshape(image.shape[0], -1)
     count = flat.shape[1]
-    mean, squares = _moments(flat)
     kept = min(MAX_CASE_VALUES, max(256, POOL_VALUES // max(1, num_cases)))
-    step = -(-count // kept)
-    values = flat[:, ::step]
-    if image.dtype == np.uint8:
-        counts = _histogram(flat)
+    values = flat[:, :: -(-count // kept)]
+    if image.dtype == np.uint8:  # counted, which is exact and fast
+        counts = channel_counts(image)
         mean = counts @ _LEVELS / count
         squares = (counts * (_LEVELS - mean[:, None]) ** 2).sum(axis=1)
         return CaseIntensity(count, mean, squares, values.copy(), spacing)
     return CaseIntensity(
         count=count,
-        mean=mean,
-        squares=squares,
+        mean=flat.mean(axis=1, dtype=np.float64),
+        squares=flat.var(axis=1, dtype=np.float64) * count,
         values=values.astype(np.float32),
         spacing=spacing,
     )
-
-
-def _moments(flat: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and sum of squared distances from it, a row of (C, values) each; bytes are counted, which is exact and fast."""
-    if flat.dtype != np.uint8:
-        return flat.mean(axis=1, dtype=np.float64), flat.var(axis=1, dtype=np.float64) * flat.shape[1]
-    levels = np.arange(256, dtype=np.float64)
-    counts = np.stack([np.bincount(row, minlength=256) for row in flat])
-    mean = counts @ levels / flat.shape[1]
-    squares = (counts * (levels - mean[:, None]) ** 2).sum(axis=1)
-    return mean, squares
 
 
 @dataclass(slots=True)
@@ -126,7 +114,7 @@ def percentiles(pool: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], npt
     if any(values.dtype != np.uint8 for values in pool):
         low, high = np.percentile(np.concatenate(pool, axis=1, dtype=np.float32), PERCENTILES, axis=1)
         return low, high
-    below = np.cumsum(sum(_histogram(values) for values in pool), axis=1)
+    below = np.cumsum(sum(channel_counts(values) for values in pool), axis=1)
     found = []
     for share in PERCENTILES:
         place = share / 100 * (int(below[0, -1]) - 1)
@@ -156,13 +144,8 @@ class SplitMeter:
 
 def label_counts(labels: npt.NDArray[np.uint8]) -> dict[int, int]:
     """Pixels of each label that occurs."""
-    counts = np.bincount(labels.reshape(-1))
+    counts = level_counts(labels)
     return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
-
-
-def _histogram(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """How often each level occurs in each channel, (C, 256)."""
-    return np.stack([np.bincount(channel, minlength=len(_LEVELS)) for channel in values])
 
 
 def _numbers(values: npt.NDArray[Any]) -> tuple[float, ...]:

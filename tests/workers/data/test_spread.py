@@ -1,11 +1,11 @@
 """Work spread over processes gives the same bytes, and tells what went wrong there."""
 
 import os
-import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from spreading import die, refuse
+from spreading import die, refuse, where
 
 from workers.data import spread
 from workers.data.ingest import ingest
@@ -53,9 +53,15 @@ def test_problems_come_from_other_processes_in_the_order_of_the_ids(images: Path
     ]
 
 
-def where(task: int) -> int:
-    time.sleep(0.02)
-    return os.getpid()
+@pytest.mark.usefixtures("at_once")
+def test_this_process_works_beside_the_others() -> None:
+    with spread.LocalSpread(3) as three:
+        for _ in range(2):
+            found = dict(three.each(where, range(150)))
+            assert sorted(found) == list(range(150))
+            counts = Counter(found.values())
+            assert os.getpid() in counts and len(counts) <= 3
+        assert len(counts) == 3, "the second time all have started"
 
 
 @pytest.mark.usefixtures("at_once")
@@ -64,7 +70,7 @@ def test_a_process_that_dies_is_told_of() -> None:
         spread.LocalSpread(2) as two,
         pytest.raises(DataError, match=r"a process of the ingest died.*give fewer --jobs"),
     ):
-        list(two.each(die, range(9)))
+        list(two.each(die, range(100)))
 
 
 @pytest.mark.usefixtures("at_once")

@@ -1,0 +1,36 @@
+"""Counting and translating bytes, against numpy's slow ways."""
+
+import numpy as np
+import pytest
+
+from workers import levels
+from workers.levels import channel_counts, level_counts, translated
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shape", [(1,), (7, 9), (3, 5, 4)])
+def test_levels_are_counted(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    values = RNG.integers(0, 256, shape, dtype=np.uint8)
+    for array in (values, values[::-1], values.T):
+        np.testing.assert_array_equal(level_counts(array), np.bincount(array.reshape(-1), minlength=256))
+    monkeypatch.setattr(levels, "_MAX_LENGTH", 10)
+    np.testing.assert_array_equal(level_counts(values), np.bincount(values.reshape(-1), minlength=256))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 5, 4), (4, 5, 4), (3, 20), (3, 5, 4, 2), (2, 5, 3, 4)])
+def test_channels_are_counted_in_any_order_of_memory(shape: tuple[int, ...]) -> None:
+    first = RNG.integers(0, 256, shape, dtype=np.uint8)
+    last = np.moveaxis(np.ascontiguousarray(np.moveaxis(first, 0, -1)), -1, 0)
+    expected = [np.bincount(channel.reshape(-1), minlength=256) for channel in first]
+    for image in (first, last, first[..., ::-1]):
+        np.testing.assert_array_equal(channel_counts(image), expected)
+
+
+def test_levels_are_translated_into_fresh_memory() -> None:
+    values = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
+    table = RNG.permutation(256).astype(np.int16) - 1
+    for array in (values, values.T, values[:, ::2]):
+        found = translated(array, table)
+        np.testing.assert_array_equal(found, table[array].astype(np.uint8))
+        assert found.flags.writeable and not np.shares_memory(found, array)
