@@ -16,6 +16,7 @@ from search_spaces.losses.cross_entropy import CrossEntropy
 from search_spaces.losses.hausdorff_distance import HausdorffDistance
 from search_spaces.losses.unet_border import UNetBorder
 from search_spaces.preset import load_preset
+from search_spaces.regions import Region, Regions
 from search_spaces.space import load_space, sample
 from workers.contract import EpochResult, Leg, LegResult
 from workers.evaluate import class_names, evaluate
@@ -52,13 +53,17 @@ def test_presets_learn(make_leg: MakeLeg, name: str) -> None:
     assert epochs[-1].loss < epochs[0].loss
 
 
-def test_losses_with_maps_train_alike_on_a_card_and_on_cores(make_leg: MakeLeg, small: Candidate) -> None:
+@pytest.mark.parametrize("regions", [(), (Region("box", (1,)),)], ids=["classes", "regions"])
+def test_losses_with_maps_train_alike_on_a_card_and_on_cores(
+    make_leg: MakeLeg, small: Candidate, regions: Regions
+) -> None:
     """A card makes signed distances itself; the loss of the first epoch is the same within its rounding."""
     terms = (CrossEntropy(), Boundary(), UNetBorder(), HausdorffDistance())
     candidate = dataclasses.replace(small, loss=Loss(tuple(map(Weighted, terms))))
+    view = dataclasses.replace(make_leg().data, regions=regions)
     losses = []
     for fence, device in enumerate(("cuda", "cpu")):
-        ended, epochs = run(make_leg(candidate, device=device, fence=fence, last_epoch=1))
+        ended, epochs = run(make_leg(candidate, data=view, device=device, fence=fence, last_epoch=1))
         assert ended.status == "completed", ended.message
         losses.append(epochs[0].loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
