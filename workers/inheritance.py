@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from search_spaces.candidate import Candidate, from_json
 from search_spaces.inherit import inherit
 from workers.checkpoint import load_checkpoint, trained_weights
@@ -16,7 +18,7 @@ class Start:
 
     Attributes:
         share: Of its parameters, in [0, 1], those that came from its parent.
-        remark: Why none did, where the parent's checkpoint could not be read; empty otherwise.
+        remark: Why none did, where the parent's checkpoint could not be read or is of no use; empty otherwise.
     """
 
     share: float
@@ -39,11 +41,14 @@ def start_from(location: str, trainer: Trainer, *, in_channels: int, num_outputs
         tensors, state = load_checkpoint(location)
     except (CheckpointError, MissingKeyError) as error:
         return Start(0.0, f"begins with its own weights, as those of its parent cannot be read: {error}")
+    weights = trained_weights(tensors)
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        return Start(0.0, f"begins with its own weights, as those of its parent are not finite: {location}")
     parent = from_json(Candidate, state["candidate"])
     found = inherit(
         trainer.model,
         trainer.candidate.architecture,
-        trained_weights(tensors),
+        weights,
         parent.architecture,
         in_channels=in_channels,
         num_classes=num_outputs,

@@ -38,7 +38,7 @@ class _Playing:
 
 
 class SimulatedExecutor:
-    """Slots in virtual time.
+    """Slots in virtual time. What a leg shall inherit is ignored: recorded trainings began with weights of their own.
 
     Args:
         recording: What a leg's training looked like; a function of the candidate and the seed.

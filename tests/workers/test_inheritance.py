@@ -9,7 +9,7 @@ import torch
 
 from search_spaces.candidate import Candidate
 from search_spaces.encoders.cells import Cells
-from workers.checkpoint import MANIFEST, TENSORS, load_checkpoint, trained_weights
+from workers.checkpoint import MANIFEST, TENSORS, load_checkpoint, save_checkpoint, trained_weights
 from workers.contract import INHERITED, EpochResult, Leg, LegResult
 from workers.leg import open_work, run_leg
 
@@ -81,3 +81,14 @@ def test_without_the_parents_checkpoint_a_trial_begins_as_one_without_parent(
     assert result.message.startswith("begins with its own weights, as those of its parent cannot be read: ")
     assert epochs[0].metrics.pop(INHERITED) == 0.0
     assert [(e.loss, e.metrics) for e in epochs] == [(e.loss, e.metrics) for e in plain]
+
+
+def test_weights_that_are_not_finite_are_not_passed_on(
+    make_leg: MakeLeg, parent: str, tmp_path: Path
+) -> None:
+    tensors, state = load_checkpoint(parent)
+    name = next(name for name in tensors if name.startswith("average/head"))
+    tensors[name][0] = float("nan")
+    start = open_work(make_leg(inherit=save_checkpoint(str(tmp_path), "broken", tensors, state))).start
+    assert start is not None and start.share == 0.0
+    assert "those of its parent are not finite" in start.remark
