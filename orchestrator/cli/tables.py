@@ -31,12 +31,21 @@ def record_table(
     trials: Annotated[int, typer.Option(min=1, help="Different candidates, presets included.")] = 150,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each repeated candidate.")] = 3,
     repeated: Annotated[int, typer.Option(min=0, help="Candidates with several seeds.")] = 20,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--from", help="Take the full trainings of this search instead; repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train candidates of a job's space to their end and keep their curves; may be killed and started again.
 
+    With --from nothing is trained: the full trainings of searches in the job's journal are added, seconds as counted there.
+
     Example: segsearch table record benchmarks/tables/hippocampus-2d.yaml --out table.parquet --trials 150
     """
+    if source:
+        _harvest(_plan(job, here=True), source, out, as_json)
+        return
     from orchestrator.recording import record
 
     def watch(training: "Training", done: int, of: int) -> None:
@@ -81,8 +90,10 @@ def simulate_job(
     from orchestrator.simulate import simulate
     from orchestrator.table import load_table, usable
 
-    plan = _plan(job)
-    known = usable(load_table(table), plan, where=str(table))
+    recorded = load_table(table)
+    # A recording pins what only this machine could decide; a harvest of searches does not.
+    plan = _plan(job, here="recipe.precision" not in recorded.origin.fix)
+    known = usable(recorded, plan, where=str(table))
     playground = Playground(plan.settings.space, known, predict=surrogate)
     summary = simulate(playground, plan.settings, workers=workers, seeds=seeds)
     facts = summary.to_json()
@@ -113,13 +124,26 @@ def simulate_job(
         print(f"{facts['moved']:.0f} proposals of a search stood for their nearest recorded candidate (mean)")
 
 
-def _plan(job: Path) -> "Plan":
-    """A job of which nothing runs on a cluster: its resources do not matter."""
+def _harvest(plan: "Plan", sources: list[str], out: Path, as_json: bool) -> None:
+    from orchestrator.harvest import harvest
+    from orchestrator.journal import Journal
+    from orchestrator.places import journal_url
+
+    found = harvest(plan, Journal(journal_url(plan.job.storage)), sources, out)
+    if not as_json:
+        left = ", ".join(f"{count} {reason}" for reason, count in sorted(found.left.items())) or "none"
+        print(f"{found.taken} full trainings added to {out}; trials left out: {left}")
+    _show(out, found.table, as_json)
+
+
+def _plan(job: Path, *, here: bool = False) -> "Plan":
+    """A job of which nothing runs on a cluster: its resources do not matter, or with ``here`` are those of this machine."""
     from orchestrator.job import load_job_document
     from orchestrator.plan import make_plan
+    from orchestrator.slots import this_machine
 
     checked, document = load_job_document(job)
-    return make_plan(checked, document)
+    return make_plan(checked, document, nodes=this_machine() if here else None)
 
 
 def _show(path: Path, table: "Table", as_json: bool) -> None:
