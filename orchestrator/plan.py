@@ -36,6 +36,7 @@ from workers.evaluate import class_names
 from workers.latency import LATENCY
 from workers.measure import measure_names, measured_metrics
 from workers.metrics import metric_names
+from workers.regions import by_name
 
 T = TypeVar("T")
 
@@ -147,6 +148,9 @@ class _Planner:
             storage=absolute(self.job.storage),
             raw=None if self.job.raw is None else absolute(self.job.raw),
             fix=self._fix(slots),
+            data=replace(
+                self.job.data, regions=by_name(view.regions, class_names(dataset)) or self.job.data.regions
+            ),
         )
         return Plan(job, dataset, view, settings, against, slots)
 

@@ -20,6 +20,7 @@ from workers.errors import ExportError
 from workers.evaluate import class_names
 from workers.inference import Network
 from workers.preprocessing import Fitted, fit
+from workers.regions import by_name
 
 FORMAT = 2  # 1 where no regions are described
 WEIGHTS = "model.safetensors"
@@ -63,8 +64,8 @@ class Description:
         """All fields as JSON values."""
         view = self.view
         regions = [
-            {"name": region.name, "classes": [self.class_names[index] for index in region.classes]}
-            for region in view.regions
+            {"name": name, "classes": inside}
+            for name, inside in by_name(view.regions, self.class_names).items()
         ]
         return {
             "format": FORMAT if regions else 1,

@@ -1,7 +1,7 @@
 """Regions as arrays: what evaluation, pictures and predictions need. What a region is: ``search_spaces.regions``."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -68,9 +68,13 @@ def region_colours(regions: Regions) -> tuple[tuple[int, int, int], ...]:
     return default_colours(1 + len(regions))
 
 
-def in_words(regions: Regions, class_names: tuple[str, ...]) -> str:
+def by_name(regions: Regions, class_names: Sequence[str]) -> dict[str, list[str]]:
+    """Names of the classes of each region."""
+    return {region.name: [class_names[index] for index in region.classes] for region in regions}
+
+
+def in_words(regions: Regions, class_names: Sequence[str]) -> str:
     """``whole = core, oedema; core = core``."""
-    parts = (
-        f"{region.name} = {', '.join(class_names[index] for index in region.classes)}" for region in regions
+    return "; ".join(
+        f"{name} = {', '.join(inside)}" for name, inside in by_name(regions, class_names).items()
     )
-    return "; ".join(parts)

@@ -200,6 +200,13 @@ def test_maps_of_regions_are_those_of_each_by_itself() -> None:
     assert not torch.equal(found["neighbours"][:, 0], found["neighbours"][:, 1])
 
 
+def test_a_card_makes_the_same_maps(make_leg: MakeLeg, small: Candidate, nested: DataView) -> None:
+    """What the trainer does on a card, done on cores."""
+    work = open_work(make_leg(with_terms(small, CrossEntropy(), Boundary()), data=nested))
+    _, labels, maps = next(work.batches)
+    torch.testing.assert_close(work.trainer._signed_distances(labels, (1.0, 1.0)), maps["distance"])
+
+
 def with_terms(candidate: Candidate, *terms: Any, balance: Any = "values") -> Candidate:
     first, *others = terms
     loss = Loss((Weighted(first), *(Weighted(term, -1.0) for term in others)), balance)

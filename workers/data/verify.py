@@ -13,6 +13,7 @@ from workers.data.format import Row, content_hashes, decode_labels, decode_pixel
 from workers.data.manifest import Manifest, dataset_digest
 from workers.data.shard_cache import CacheCounts
 from workers.errors import DataError
+from workers.regions import by_name
 
 JSON = dict[str, Any]
 
@@ -88,9 +89,7 @@ def describe(dataset: Dataset) -> JSON:
     """What a data set holds, for people and machines: no shard is opened."""
     manifest = dataset.manifest
     pixels = {name: sum(split.class_pixels) for name, split in manifest.splits.items()}
-    regions = {
-        region.name: [manifest.classes[index].name for index in region.classes] for region in manifest.regions
-    }
+    regions = by_name(manifest.regions, [info.name for info in manifest.classes])
     return {
         "name": manifest.name,
         "profile": manifest.profile,

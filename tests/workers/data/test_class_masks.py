@@ -88,6 +88,10 @@ def test_a_job_learns_the_regions_of_its_data_by_default(tmp_path: Path) -> None
             f"name: cells\ndataset: {tmp_path}/set\ndata: {{size: [16, 16], batch: 2{data}}}\n"
         )
         made = make_plan(*load_job_document(tmp_path / "job.yaml"))
+        assert (
+            made.job.data.regions is not None
+        )  # a search that goes on later learns the same, whatever the manifest says then
+        assert {*made.job.data.regions} == {region.name for region in made.view.regions}
         return tuple(region.name for region in made.view.regions)
 
     assert plan("") == ("cell", "debris", "nucleus")
