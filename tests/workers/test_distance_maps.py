@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from workers.components import components
 from workers.distance_maps import (
@@ -131,3 +132,23 @@ def test_only_what_is_needed_is_made() -> None:
     assert torch.equal(maps["distance"][1], maps["distance"][0].flip(-1))
     both: frozenset[Any] = frozenset(("distance", "neighbours"))
     assert (made_by_loader(both, "cpu"), made_by_loader(both, "cuda")) == (both, {"neighbours"})
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.39, 0.39), (0.7, 1.3), (5.0, 0.5)])
+def test_large_maps_are_exact(spacing: tuple[float, ...]) -> None:
+    """Against scipy's transform in double precision, with distances of hundreds of pixels, whose lengths sum up in single."""
+    labels = np.zeros((200, 311), np.int64)
+    labels[3:9, 290:] = 1
+    labels[150:190, 40:43] = 2
+    found = signed_distances(labels, num_classes=3, ignore_index=255, spacing=spacing)
+    for k in range(3):
+        outer, inner = (
+            ndimage.distance_transform_edt(m, sampling=spacing) for m in (labels != k, labels == k)
+        )
+        np.testing.assert_allclose(found[k], outer - inner, rtol=2e-7 if spacing[0] == spacing[1] else 3e-6)
+
+
+def test_a_label_of_no_class_is_near_to_nothing() -> None:
+    """The loss names it; maps must not fail before."""
+    found = signed_distances(np.array([[0, 9, 1, 1]]), num_classes=2, ignore_index=255, spacing=(1.0, 1.0))
+    np.testing.assert_array_equal(found, [[[-2, 1, 2, 3]], [[2, 1, -2, -3]]])
