@@ -15,7 +15,6 @@ from orchestrator.job import Job, JobError
 from orchestrator.loss_gate import make_loss_gate
 from orchestrator.places import absolute, search_folder
 from orchestrator.plugins import PluginError, load_plugin, plugin_digests
-from orchestrator.regions import make_regions, region_problems
 from orchestrator.slots import Node, ResourceError, Slots, divide
 from orchestrator.yaml_document import Document, Path, Problem
 from search_spaces.candidate import Candidate
@@ -36,6 +35,7 @@ from workers.evaluate import class_names
 from workers.latency import LATENCY
 from workers.measure import measure_names, measured_metrics
 from workers.metrics import metric_names
+from workers.region_names import make_regions, region_problems
 from workers.regions import by_name
 
 T = TypeVar("T")

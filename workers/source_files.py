@@ -1,6 +1,7 @@
-"""Small files that may lie beside any source: ``splits.json``, ``groups.json``, ``classes.json`` or ``classes.txt``.
+"""Small files that may lie beside any source: splits, groups, regions and classes.
 
 ``splits.json``: ``{"train": ["id", …], "validation": […], "test": […]}``. ``groups.json``: ``{"id": "patient", …}``.
+``regions.json``: ``{"whole": ["core", "oedema"], …}``, unions of classes that a search learns by default.
 ``classes.json``: names, or objects with ``name`` and, as needed, ``value`` (what the mask files hold, if not the position: a
 number, or a colour ``[red, green, blue]``), ``rgb``, and ``"ignore": true`` for a value whose pixels never count.
 ``classes.txt``: a name a line.
@@ -11,14 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from search_spaces.regions import Regions
 from workers.colour_mask import is_packed, packed
 from workers.data.manifest import SPLITS
 from workers.errors import DataError
-from workers.source import LeftOut, SampleFiles, SourceClass, first_five
+from workers.region_names import make_regions, region_problems
+from workers.source import LeftOut, SampleFiles, SourceClass, SourcePlan, first_five
 
-SPLITS_FILE, GROUPS_FILE, CLASSES_FILE, CLASSES_TEXT = (
+SPLITS_FILE, GROUPS_FILE, REGIONS_FILE, CLASSES_FILE, CLASSES_TEXT = (
     "splits.json",
     "groups.json",
+    "regions.json",
     "classes.json",
     "classes.txt",
 )
@@ -81,6 +85,25 @@ def with_splits(folder: Path, samples: tuple[SampleFiles, ...]) -> tuple[tuple[S
         placed.update(dict.fromkeys(ids, name))
     kept = (sample for sample in samples if sample.id in placed)
     return tuple(replace(sample, split=placed[sample.id]) for sample in kept), problems
+
+
+def with_regions(folder: Path, plan: SourcePlan) -> tuple[Regions, list[str]]:
+    """Regions that ``regions.json`` names, else those of the plan, and what is wrong with the file."""
+    path = folder / REGIONS_FILE
+    if not path.exists():
+        return plan.regions, []
+    wanted = load_json(path)
+    if not isinstance(wanted, dict) or not all(isinstance(classes, list) for classes in wanted.values()):
+        raise DataError(f'{path}: expected {{"region": ["class", …], …}}.')
+    if plan.classes is None:
+        return (), [f"{REGIONS_FILE}: the classes have no names; give them some in {CLASSES_FILE}"]
+    names = [item.name for item in plan.classes if not item.ignored]
+    wanted = {name: [str(given) for given in classes] for name, classes in wanted.items()}
+    problems = [
+        f"{REGIONS_FILE}: {'.'.join(map(str, place))}: {message}"
+        for place, message in region_problems(wanted, names)
+    ]
+    return () if problems else make_regions(wanted, names), problems
 
 
 def load_classes(folder: Path) -> tuple[SourceClass, ...] | None:

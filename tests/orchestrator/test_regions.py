@@ -6,7 +6,6 @@ import pytest
 
 from orchestrator.job import JobError, job_from_json, load_job_document
 from orchestrator.plan import Plan, make_plan
-from orchestrator.regions import make_regions, region_problems
 from orchestrator.warm_start import Target
 from search_spaces.loss import Loss, Weighted
 from search_spaces.losses.cross_entropy import CrossEntropy
@@ -14,6 +13,7 @@ from search_spaces.losses.topology import Topology
 from search_spaces.preset import load_preset
 from search_spaces.profile import profile
 from search_spaces.regions import Region
+from workers.region_names import make_regions, region_problems
 
 BRATS = ("background", "core", "oedema", "enhancing")
 NO_NAME = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from workers.colour_mask import is_packed, value_text
 from workers.data.manifest import IGNORE_INDEX, SPLITS
 from workers.source import SampleFiles, SourceClass, SourcePlan, first_five, id_problem
-from workers.source_files import GROUPS_FILE, SPLITS_FILE, with_groups, with_splits
+from workers.source_files import GROUPS_FILE, SPLITS_FILE, with_groups, with_regions, with_splits
 from workers.splits import draw_splits
 
 _ADVICE = f"list the cases of each split in {SPLITS_FILE}"
@@ -18,6 +18,7 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
     """Put each case of a plan into a split, in the order of the ids, and add what is wrong to its problems."""
     samples, group_problems = with_groups(folder, plan.samples)
     samples, split_problems = with_splits(folder, samples)
+    regions, region_problems = with_regions(folder, plan)
     notes = list(plan.notes)
     if len(samples) < len(plan.samples):
         notes.append(
@@ -31,6 +32,7 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
         *plan.problems,
         *group_problems,
         *split_problems,
+        *region_problems,
         *filter(None, (id_problem(sample.id) for sample in samples)),
         *([] if plan.classes is None else class_problems(plan.classes)),
         *_split_problems(samples),
@@ -39,7 +41,7 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
     ordered = tuple(
         sorted((replace(sample, coloured=coloured) for sample in samples), key=lambda sample: sample.id)
     )
-    return replace(plan, samples=ordered, problems=tuple(problems), notes=tuple(notes))
+    return replace(plan, samples=ordered, problems=tuple(problems), notes=tuple(notes), regions=regions)
 
 
 def class_problems(classes: Sequence[SourceClass]) -> list[str]:

@@ -24,7 +24,8 @@ from workers.data.format import Row, shard_schema, to_batch
 from workers.data.ingest import Progress
 from workers.data.preview import preview
 from workers.errors import DataError
-from workers.source_files import CLASSES_FILE, GROUPS_FILE, SPLITS_FILE
+from workers.regions import by_name
+from workers.source_files import CLASSES_FILE, GROUPS_FILE, REGIONS_FILE, SPLITS_FILE
 
 _SUFFIX = {"png": ".png", "jpeg": ".jpg"}
 _AFTERWARDS = "about.txt"
@@ -147,6 +148,8 @@ def _write_descriptions(dataset: Dataset, folder: Path, groups: dict[str, str]) 
         (SPLITS_FILE, splits),
         (GROUPS_FILE, groups),
     )
+    if manifest.regions:
+        contents += ((REGIONS_FILE, by_name(manifest.regions, [info.name for info in manifest.classes])),)
     for name, content in contents:
         (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (folder / _AFTERWARDS).write_text(

@@ -17,6 +17,7 @@ from workers.data.manifest import Manifest, from_bytes, to_bytes
 from workers.data.preview import preview
 from workers.data.raw import raw_cases
 from workers.data.transfer import copy_dataset
+from workers.data.unpack import export_files
 from workers.data.verify import describe, verify_dataset
 from workers.errors import DataError
 from workers.regions import inside_regions
@@ -170,3 +171,29 @@ def test_a_pixel_may_be_in_all_of_24_classes(tmp_path: Path) -> None:
     manifest = ingest(folder, str(tmp_path / "set"))
     assert len(manifest.classes) == 2 and len(manifest.regions) == 24
     assert open_source("class_masks").plan(folder).symmetries == ("width",)
+
+
+def test_regions_beside_any_source_go_into_the_manifest_and_out_again(tmp_path: Path) -> None:
+    first = ingest(make_class_masks(tmp_path / "raw"), str(tmp_path / "set"))
+    done = export_files(str(tmp_path / "set"), tmp_path / "files")
+    assert done.digest == done.digest_of_files == first.digest
+    assert recognise(tmp_path / "files") == "image_masks"
+    assert ingest(tmp_path / "files", str(tmp_path / "again")).regions == first.regions
+    mine = tmp_path / "files" / "regions.json"
+    mine.write_text(json.dumps({"any": ["cell", "debris"]}))
+    assert ingest(tmp_path / "files", str(tmp_path / "other")).regions == (Region("any", (1, 2)),)
+    mine.write_text(json.dumps({"any": ["cel"]}))
+    assert "regions.json: any.0: unknown class of the data set 'cel'; did you mean 'cell'?" in problems_of(
+        mine.parent
+    )
+    mine.write_text(json.dumps(["any"]))
+    assert 'regions.json: expected {"region": ["class", …], …}.' in problems_of(mine.parent)
+
+
+def test_regions_need_names_of_classes(tmp_path: Path) -> None:
+    folder = make_few(tmp_path / "raw", {"": {number: box(slice(3), slice(4), 1) for number in range(12)}})
+    (folder / "regions.json").write_text(json.dumps({"any": ["class 1"]}))
+    assert "regions.json: the classes have no names; give them some in classes.json" in problems_of(folder)
+    (folder / "classes.json").write_text(json.dumps(["ground", "any"]))
+    (folder / "regions.json").write_text(json.dumps({"any": ["any", "ground"]}))
+    assert "regions.json: any: holds every class of the data set" in problems_of(folder)

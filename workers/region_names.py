@@ -1,20 +1,19 @@
-"""The regions of a job: names of classes become indices, and what is wrong is said before anything is trained."""
+"""Regions as people write them: names of classes become indices, and what is wrong is said before anything is trained."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.yaml_document import Path
 from search_spaces.regions import Region, Regions
 from search_spaces.register import unknown_name
 from workers.metrics import foreground
 from workers.regions import in_order, name_problem
 
 MOST = 254  # of regions: pictures number them in a byte
-Wrong = tuple[Path, str]
-"""Where under ``data.regions``, and a sentence."""
+Wrong = tuple[tuple[str | int, ...], str]
+"""Where, as keys from the mapping of regions on, and a sentence."""
 
 
 def region_problems(wanted: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> Iterator[Wrong]:
-    """What is wrong with the regions that a job asks for of a data set with these classes."""
+    """What is wrong with regions of a data set with these classes."""
     seen: dict[frozenset[str], str] = {}
     if len(wanted) > MOST:
         yield (), f"{len(wanted)} regions given; allowed are {MOST}."
@@ -45,7 +44,7 @@ def _class_problems(name: str, classes: Sequence[str], class_names: Sequence[str
 
 
 def make_regions(wanted: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> Regions:
-    """Regions of a job without problems, in the order of the network's channels, which does not depend on that in the job."""
+    """Regions without problems, in the order of the network's channels, which does not depend on that in a file."""
     return in_order(
         Region(name, tuple(sorted(class_names.index(given) for given in classes)))
         for name, classes in wanted.items()
