@@ -92,6 +92,7 @@ def trial(number: int, epochs: int, *, ended: bool) -> list[events.Draft]:
             max_epochs=epochs,
             profile={"parameters": 1000.0},
             share=1.0,
+            parent={"trial": 0, "epoch": 3, "checkpoint": "c"} if number else None,
         ),
         events.leg_started(
             number,
@@ -147,6 +148,8 @@ def test_mlflow_down_and_back(journal: Journal, server: Server) -> None:
     assert runs["001 trial 1"].info.status == "RUNNING"
     assert runs["000 trial 0"].data.metrics["dice"] == pytest.approx(0.3)
     assert runs["000 trial 0"].data.params["width"] == "8"
+    assert "parent" not in runs["000 trial 0"].data.params
+    assert runs["001 trial 1"].data.params["parent"] == "0"
 
 
 def test_publishing_all_again_changes_nothing(journal: Journal, server: Server) -> None:
