@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from workers.colour_mask import is_packed, value_text
 from workers.data.manifest import IGNORE_INDEX
-from workers.levels import level_counts, translated
+from workers.levels import others, translated
 from workers.source import SourceClass
 
 NO_CLASS = -1
@@ -36,6 +36,7 @@ class LabelTable:
         self._table = np.full(IGNORE_INDEX + 1, NO_CLASS, np.int16)
         small = self._values <= IGNORE_INDEX
         self._table[self._values[small]] = self._indices[small]
+        self._known = bytes(np.flatnonzero(self._table != NO_CLASS).tolist())
         self._coloured = not bool(small.all())
 
     def indices(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -48,13 +49,12 @@ class LabelTable:
     def problem(self, values: npt.NDArray[Any], *, where: str) -> str | None:
         """A sentence that names values of no class, how often each occurs, and what is allowed; None if all have one."""
         if values.dtype == np.uint8 and not self._coloured:
-            found = level_counts(values)
-            odd = np.flatnonzero((found > 0) & (self._table == NO_CLASS))
-            counts = found[odd]
+            wrong = others(values, self._known)
         else:
-            odd, counts = np.unique(values[self._found(values) == NO_CLASS], return_counts=True)
-        if not len(odd):
+            wrong = values[self._found(values) == NO_CLASS]
+        if not len(wrong):
             return None
+        odd, counts = np.unique(wrong, return_counts=True)
         listed = ", ".join(
             f"{value_text(int(value))} ({count} times)"
             for value, count in zip(odd[:5], counts[:5], strict=True)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -102,12 +103,18 @@ def read_lines(path: Path) -> list[str]:
 def existing(folder: Path, listed: Iterable[SampleFiles]) -> tuple[list[SampleFiles], list[str]]:
     """Listed cases whose files exist inside a folder, sorted by id, and what is wrong with the others."""
     root = folder.resolve()
+    is_inside = cache(lambda path: path.resolve().is_relative_to(root))
     kept: list[SampleFiles] = []
     missing: list[str] = []
     outside: list[str] = []
     for sample in listed:
-        strays = [file for file in (sample.image, sample.labels) if not file.resolve().is_relative_to(root)]
-        absent = [file for file in (sample.image, sample.labels) if not file.exists()]
+        files = (sample.image, sample.labels)
+        strays = [
+            file
+            for file in files
+            if not is_inside(file.resolve() if file.is_symlink() or file.name == ".." else file.parent)
+        ]
+        absent = [file for file in files if not file.exists()]
         if strays:
             outside += map(str, strays)
         elif absent:

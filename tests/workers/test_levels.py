@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from workers import levels
-from workers.levels import channel_counts, level_counts, translated
+from workers.levels import channel_counts, every, level_counts, others, translated
 
 RNG = np.random.default_rng(0)
 
@@ -34,3 +34,20 @@ def test_levels_are_translated_into_fresh_memory() -> None:
         found = translated(array, table)
         np.testing.assert_array_equal(found, table[array].astype(np.uint8))
         assert found.flags.writeable and not np.shares_memory(found, array)
+
+
+def test_values_of_no_known_level_are_kept_in_order() -> None:
+    values = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
+    for array in (values, values.T):
+        assert others(array, bytes(range(200))).tolist() == [
+            v for v in array.reshape(-1).tolist() if v >= 200
+        ]
+    assert not len(others(values, bytes(range(256))))
+
+
+@pytest.mark.parametrize("step", [1, 3, 100])
+def test_every_third_pixel(step: int) -> None:
+    first = RNG.integers(0, 256, (3, 5, 4), dtype=np.uint8)
+    last = np.moveaxis(np.ascontiguousarray(np.moveaxis(first, 0, -1)), -1, 0)
+    for image in (first, last):
+        np.testing.assert_array_equal(every(image, step), first.reshape(3, -1)[:, ::step])

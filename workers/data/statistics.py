@@ -1,5 +1,6 @@
 """Numbers about a data set, gathered case by case: intensities and spacing of training cases, labels of every split."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workers.data.manifest import Statistics, rounded
-from workers.levels import LEVELS, channel_counts, level_counts
+from workers.levels import LEVELS, channel_counts, every, level_counts
 
 PERCENTILES = (0.5, 99.5)
 POOL_VALUES = 2**24  # values a channel kept for percentiles over all training cases
@@ -24,7 +25,7 @@ class CaseIntensity:
     Attributes:
         count: Pixels or voxels.
         mean, squares: Per channel; sum of squared distances from the mean.
-        values: An even subsample, (C, values) uint8 or float32.
+        values: An even subsample, (C, values) float32; of uint8 how often each level occurs in it, (C, 256) int64.
         spacing: Voxel size in mm; None for images.
     """
 
@@ -43,20 +44,20 @@ def measured(image: npt.NDArray[Any], spacing: tuple[float, ...] | None, *, num_
         spacing: Voxel size in mm; None for images.
         num_cases: Training cases of the data set; bounds the memory for percentiles.
     """
-    flat = image.reshape(image.shape[0], -1)
-    count = flat.shape[1]
+    count = math.prod(image.shape[1:])
     kept = min(MAX_CASE_VALUES, max(256, POOL_VALUES // max(1, num_cases)))
-    values = flat[:, :: -(-count // kept)]
+    values = every(image, -(-count // kept))
     if image.dtype == np.uint8:  # counted, which is exact and fast
         counts = channel_counts(image)
         mean = counts @ _LEVELS / count
         squares = (counts * (_LEVELS - mean[:, None]) ** 2).sum(axis=1)
-        return CaseIntensity(count, mean, squares, values.copy(), spacing)
+        return CaseIntensity(count, mean, squares, channel_counts(values), spacing)
+    flat = image.reshape(image.shape[0], -1)
     return CaseIntensity(
         count=count,
         mean=flat.mean(axis=1, dtype=np.float64),
         squares=flat.var(axis=1, dtype=np.float64) * count,
-        values=values.astype(np.float32),
+        values=np.ascontiguousarray(values, dtype=np.float32),
         spacing=spacing,
     )
 
@@ -109,12 +110,13 @@ def percentiles(pool: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], npt
     """The two ``PERCENTILES`` of each channel, interpolated between values as ``np.percentile`` does.
 
     Args:
-        pool: Of each case (C, values); where all are uint8, values are counted instead of sorted.
+        pool: ``CaseIntensity.values`` of each case; where all are counts, none of them is sorted.
     """
-    if any(values.dtype != np.uint8 for values in pool):
-        low, high = np.percentile(np.concatenate(pool, axis=1, dtype=np.float32), PERCENTILES, axis=1)
+    if any(values.dtype != np.int64 for values in pool):
+        columns = [values if values.dtype != np.int64 else _listed(values) for values in pool]
+        low, high = np.percentile(np.concatenate(columns, axis=1, dtype=np.float32), PERCENTILES, axis=1)
         return low, high
-    below = np.cumsum(sum(channel_counts(values) for values in pool), axis=1)
+    below = np.cumsum(sum(pool), axis=1)
     found = []
     for share in PERCENTILES:
         place = share / 100 * (int(below[0, -1]) - 1)
@@ -146,6 +148,11 @@ def label_counts(labels: npt.NDArray[np.uint8]) -> dict[int, int]:
     """Pixels of each label that occurs."""
     counts = level_counts(labels)
     return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
+
+
+def _listed(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Values that occur so often, (C, values)."""
+    return np.stack([np.repeat(_LEVELS, channel) for channel in counts]).astype(np.float32)
 
 
 def _numbers(values: npt.NDArray[Any]) -> tuple[float, ...]:

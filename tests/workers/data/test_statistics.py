@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from workers.data.statistics import PERCENTILES, IntensityMeter, measured, percentiles
+from workers.levels import channel_counts
 
 
 def cases(count: int, *, height: int = 30) -> list[np.ndarray]:
@@ -30,8 +31,11 @@ def test_counting_and_measuring_agree() -> None:
     for image in cases(3):
         turned = np.ascontiguousarray(image.transpose(1, 2, 0)).transpose(2, 0, 1)
         ways = [measured(each, None, num_cases=3) for each in (image, turned, image.astype(np.float32))]
+        levels = [np.bincount(channel, minlength=256) for channel in image.reshape(3, -1)]
+        assert np.array_equal(ways[0].values, levels) and np.array_equal(ways[1].values, levels)
+        assert np.array_equal(ways[2].values, image.reshape(3, -1))
         for way in ways[1:]:
-            assert way.count == ways[0].count and np.array_equal(way.values, ways[0].values)
+            assert way.count == ways[0].count
             assert way.mean == pytest.approx(ways[0].mean, rel=1e-12)
             assert way.squares == pytest.approx(ways[0].squares, rel=1e-10)
 
@@ -41,7 +45,20 @@ def test_percentiles_are_interpolated(count: int) -> None:
     values = np.random.default_rng(count).integers(0, 256, (2, count), dtype=np.uint8)
     expected = np.percentile(values.astype(np.float64), PERCENTILES, axis=1)
     parts = [values[:, : count // 2], values[:, count // 2 :]]
-    assert np.allclose(percentiles(parts), expected, rtol=0, atol=1e-9)
+    counted = [channel_counts(part) for part in parts]
+    assert np.allclose(percentiles(counted), expected, rtol=0, atol=1e-9)
+    mixed = [counted[0], parts[1].astype(np.float32)]
+    assert np.allclose(percentiles(mixed), expected, rtol=1e-6, atol=0)
+
+
+def test_a_large_case_is_measured_by_an_even_subsample() -> None:
+    image = cases(1, height=300)[0]
+    turned = np.ascontiguousarray(image.transpose(1, 2, 0)).transpose(2, 0, 1)
+    kept = image.reshape(3, -1)[:, ::47]  # 12,000 pixels in at most 256
+    for each in (image, turned):
+        found = measured(each, None, num_cases=2**24).values
+        assert np.array_equal(found, [np.bincount(channel, minlength=256) for channel in kept])
+    assert np.array_equal(measured(turned.astype(np.float32), None, num_cases=2**24).values, kept)
 
 
 def test_constant_pictures_have_no_deviation() -> None:
