@@ -25,8 +25,11 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 from torch.utils.data import Dataset as MapDataset
 from torchvision.transforms.functional import pil_to_tensor
 
+from search_spaces.preprocessing import Preprocessing
 from workers.data.dataset import open_dataset
 from workers.image_file import decode_image, decode_mask
+from workers.prepared_cases import PreparedCases
+from workers.preprocessing import fit
 
 CROP_PX, BATCH, SHARDS = 256, 8, 8
 Pair = tuple[Path, Path]
@@ -162,8 +165,23 @@ class Ours(MapDataset[Sample]):
         return len(self._ids)
 
     def __getitem__(self, index: int) -> Sample:
-        case = self._dataset.case(self._ids[index])
+        case = self._dataset.case(self._ids[index], copy=False)
         return window(case.image, case.labels)
+
+
+class Trial(MapDataset[Sample]):
+    """The cases that a node's trials share: decoded once, then mapped. They begin with an empty folder."""
+
+    def __init__(self, location: str, cache: Path) -> None:
+        dataset = open_dataset(location, cache=cache)
+        self._cases = PreparedCases(dataset, "train", fit(Preprocessing(), dataset.manifest), cache)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, index: int) -> Sample:
+        case = self._cases[index]
+        return window(case.pixels, case.labels)
 
 
 class Folder(MapDataset[Sample]):
@@ -190,7 +208,13 @@ class Decoded(IterableDataset[Sample]):
         return (self._decode(each["image"], each["mask"]) for each in self._source)
 
 
-def loader(dataset: Any, workers: int, *, shuffle: bool | None = None) -> Iterable[Any]:
+def loader(
+    dataset: Any,
+    workers: int,
+    *,
+    shuffle: bool | None = None,
+    collate: Callable[[list[Sample]], Sample] | None = None,
+) -> Iterable[Any]:
     """torch's loader, whose processes stay from epoch to epoch."""
     return DataLoader(
         dataset,
@@ -198,7 +222,7 @@ def loader(dataset: Any, workers: int, *, shuffle: bool | None = None) -> Iterab
         shuffle=shuffle,
         num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=batched,
+        collate_fn=collate or batched,
     )
 
 
@@ -208,11 +232,16 @@ def sides() -> tuple[Side, ...]:
     def ours(place: str, cache: Path, workers: int) -> Iterable[Any]:
         return loader(Ours(place, cache), workers, shuffle=True)
 
+    def trial(place: str, cache: Path, workers: int) -> Iterable[Any]:
+        remove(cache)
+        return loader(Trial(place, cache), workers, shuffle=True, collate=default_collate)
+
     def folder(decode: Callable[[bytes, bytes], Sample]) -> Callable[[str, Path, int], Iterable[Any]]:
         return lambda place, cache, workers: loader(Folder(Path(place), decode), workers, shuffle=True)
 
     return (
         Side("segsearch", ours, None, "own", True),
+        Side("segsearch, a trial", trial, None, "own", True),
         Side("image folder", folder(by_pillow), None, "own", False),
         Side("WebDataset", _webdataset(by_pillow), write_tar, "own", True),
         Side("MosaicML MDS", _mds(as_images), write_mds_pictures, "own", True),

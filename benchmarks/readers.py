@@ -9,6 +9,10 @@ and batch checked against its hash. *later* counts the epochs after the first. E
 given our decoder. litdata ships two ways: pictures handed to it as pictures are stored as a JPEG file's bytes and a
 mask's plain pixels (3.4 times the bytes) and are decoded by torchvision; files' bytes are the user's to decode, here by Pillow.
 
+Ours is read in two ways: *segsearch* decodes in each epoch, as all peers do; *a trial* is how a search trains: the first
+epoch decodes and keeps the pixels in files of the node (0.7 MB a case), from which it and later ones cut their windows. It
+begins with an empty folder in each round.
+
 ``--cold`` reads one epoch from a SeaweedFS server on this machine with an empty cache, from a fresh loader on.
 ``--decoded`` compares the profile ``decoded`` with a plain copy of the same bytes in memory.
 ``--training`` counts the batches of a search's own training set.
@@ -126,7 +130,7 @@ def written(root: Path, ours: str, folder: Path) -> dict[int, str]:
     pairs = camvid(root, "train")
     places = {}
     for number, side in enumerate(sides()):
-        places[number] = ours if side.name == "segsearch" else str(root)
+        places[number] = ours if side.name.startswith("segsearch") else str(root)
         if side.write:
             places[number] = str(folder / f"peer-{number}")
             side.write(pairs, Path(places[number]))
@@ -264,7 +268,8 @@ def decoded(root: Path, folder: Path) -> None:
             images[number % BATCH], labels[number % BATCH] = image, mask
 
     def into_batch() -> None:
-        for number, case in enumerate(map(dataset.case, ids)):
+        for number, id in enumerate(ids):
+            case = dataset.case(id, copy=False)
             images[number % BATCH], labels[number % BATCH] = case.image, case.labels
 
     def cases() -> None:
