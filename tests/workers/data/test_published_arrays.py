@@ -52,7 +52,10 @@ def test_masks_of_objects_are_one_class_and_overlaps_are_noted(tmp_path: Path) -
     ("mask", "says"),
     [
         (np.zeros((8, 9), np.uint8), "masks/odd.png: image 8 x 10, mask 8 x 9; give both the same size"),
-        (np.arange(80, dtype=np.uint8).reshape(8, 10), "values 0, 1, 2, 3, 4; a mask of one object or class has 0"),
+        (
+            np.arange(80, dtype=np.uint8).reshape(8, 10),
+            "values 0, 1, 2, 3, 4; a mask of one object or class has 0",
+        ),
     ],
 )
 def test_a_mask_that_is_not_of_one_object_is_refused(tmp_path: Path, mask: np.ndarray, says: str) -> None:
