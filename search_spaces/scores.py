@@ -14,7 +14,7 @@ from search_spaces.errors import SpaceError
 
 Need = Literal["distance", "neighbours", "image", "prediction_distance", "second", "critic"]
 
-SUM = 2  # torch's number of this reduction
+MEAN, SUM = 1, 2  # torch's numbers of these reductions
 TINY = 1e-6  # under any sum of weights, but for that of no pixel
 
 
@@ -198,12 +198,11 @@ class Scores:
         flat, target = self.log_probs, self.target
         if target.dim() > 3:
             flat, target = flat.reshape(samples, classes, 1, -1), target.reshape(samples, 1, -1)
-        # torch's own mean is 0 / 0 where nothing is valid; its parts come at no further cost
-        total, share = torch.ops.aten.nll_loss2d_forward(flat, target, weights, SUM, self.ignore_index)
-        found: Tensor = total / (
-            share.clamp(min=1) if weights is None else torch.where(share > 0, share, 1.0)
-        )
-        return found
+        options = (flat, target, weights)
+        mean, share = torch.ops.aten.nll_loss2d_forward(*options, MEAN, self.ignore_index)
+        if float(share) == 0:  # nothing is valid, and torch's mean 0 / 0
+            mean, _ = torch.ops.aten.nll_loss2d_forward(*options, SUM, self.ignore_index)
+        return cast(Tensor, mean)
 
     def mean(self, per_pixel: Tensor) -> Tensor:
         """Mean over valid pixels of a map (N, *S), zero where there are none."""
