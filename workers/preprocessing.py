@@ -18,6 +18,7 @@ from workers.data.dataset import Case
 from workers.data.manifest import Manifest
 from workers.data.statistics import PERCENTILES
 from workers.errors import DataError
+from workers.levels import channel_moments, in_any_order
 
 FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
@@ -240,16 +241,14 @@ def scaling_of(pixels: npt.NDArray[Any], fitted: Fitted) -> Scaling:
             if scope == "training":
                 mean, std = np.array(fitted.mean, np.float32), np.array(fitted.std, np.float32)
             else:
-                flat = pixels.reshape(channels, -1).astype(np.float32).astype(np.float64)
-                mean, std = flat.mean(axis=1).astype(np.float32), flat.std(axis=1).astype(np.float32)
+                mean, std = channel_moments(pixels)
             unbounded = np.full(channels, np.inf, np.float32)
             return Scaling(mean, np.maximum(std, np.float32(1e-6)), -unbounded, unbounded)
         case Percentile(low=low, high=high, scope=scope):
             if scope == "training":
                 lows, highs = np.array(fitted.low, np.float32), np.array(fitted.high, np.float32)
             else:
-                flat32 = pixels.reshape(channels, -1).astype(np.float32)
-                values = np.percentile(flat32, [low, high], axis=1)
+                values = np.percentile(in_any_order(pixels), [low, high], axis=1)
                 lows, highs = values.astype(np.float32)
         case Window(low=low, high=high):
             lows, highs = np.full(channels, low, np.float32), np.full(channels, high, np.float32)

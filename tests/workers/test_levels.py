@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from workers import levels
-from workers.levels import channel_counts, every, level_counts, others, translated
+from workers.levels import (
+    channel_counts,
+    channel_moments,
+    every,
+    in_any_order,
+    level_counts,
+    others,
+    translated,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -51,3 +59,17 @@ def test_every_third_pixel(step: int) -> None:
     last = np.moveaxis(np.ascontiguousarray(np.moveaxis(first, 0, -1)), -1, 0)
     for image in (first, last):
         np.testing.assert_array_equal(every(image, step), first.reshape(3, -1)[:, ::step])
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 30), (1, 9, 5, 7), (2, 1, 1)])
+def test_moments_and_values_of_bytes_are_those_of_the_same_numbers(shape: tuple[int, ...]) -> None:
+    """The mean of bytes is exact; single precision hides the order of the sum of squares."""
+    for kind in (np.uint8, np.int16):
+        pixels = RNG.integers(0, 256, shape).astype(kind)
+        flat = pixels.reshape(len(pixels), -1).astype(np.float64)
+        mean, std = channel_moments(pixels)
+        np.testing.assert_array_equal(mean, flat.mean(axis=1).astype(np.float32))
+        np.testing.assert_array_equal(std, flat.std(axis=1).astype(np.float32))
+        values = in_any_order(pixels)
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(np.sort(values, axis=1), np.sort(flat, axis=1))

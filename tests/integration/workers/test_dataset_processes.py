@@ -117,7 +117,7 @@ def test_a_kill_at_any_time_leaves_all_or_nothing(
 
 
 def test_processes_of_a_killed_ingest_end(source: Path, tmp_path: Path) -> None:
-    with start(source, tmp_path / "set", jobs=2) as child:
+    with start(source, tmp_path / "set", jobs=3) as child:
         assert child.stdout is not None
         for line in child.stdout:
             if line.strip() == "check 3 24":
