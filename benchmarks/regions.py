@@ -1,7 +1,7 @@
 """What regions cost and give: their losses beside those of classes, and their scores beside those of unions of classes.
 
 Losses: three regions of four classes, seconds of the process's CPU clock on one thread, medians of nine, both sides in turns.
-Scores: ``small_unet`` is trained on the slices of the hippocampus, once for classes and once for the regions whole and anterior,
+Scores: ``small_unet`` is trained on slices of the hippocampus, once for classes and once for the regions whole and anterior,
 with equal seeds, steps and recipe; both are scored on the test cases in these regions, the classes by whether the likeliest one
 lies in a region.
 
