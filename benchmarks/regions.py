@@ -28,15 +28,17 @@ from search_spaces.losses.lovasz_softmax import LovaszSoftmax
 from search_spaces.preset import load_preset
 from search_spaces.region_loss import region_loss
 from search_spaces.regions import Region, Regions
+from search_spaces.scores import LossExtras
 from workers.contract import DataView, Leg
 from workers.data.dataset import open_dataset
 from workers.data.ingest import ingest
 from workers.evaluate import class_names, evaluate
-from workers.leg import open_work
+from workers.leg import Work, open_work
 
 HIPPOCAMPUS = Path(__file__).parents[1] / "examples" / "data" / "hippocampus"
 TUMOUR = (Region("whole", (1, 2, 3)), Region("core", (1, 3)), Region("enhancing", (3,)))
 WHOLE = (Region("whole", (1, 2)), Region("anterior", (1,)))
+KINDS: tuple[tuple[str, Regions], ...] = (("classes", ()), ("regions", WHOLE))
 LOSSES: tuple[tuple[str, tuple[LossTerm, ...]], ...] = (
     ("cross-entropy", (CrossEntropy(),)),
     ("+ Dice", (CrossEntropy(), Dice())),
@@ -62,9 +64,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         manifest = ingest(HIPPOCAMPUS, f"{folder}/set")
         view = DataView(f"{folder}/set", manifest.digest, "slices", (64, 64), 16, 208)
+        whole = {kind: step_s(replace(view, regions=regions), folder) for kind, regions in KINDS}
+        print(
+            ", ".join(f"a step with {kind} {1e3 * spent:.1f} ms" for kind, spent in whole.items()), flush=True
+        )
         for seed in range(given.seeds):
-            for kind, regions_of in (("classes", ()), ("regions", WHOLE)):
-                scores = trained(replace(view, regions=regions_of), given.epochs, seed, folder)
+            for kind, learned in KINDS:
+                scores = trained(replace(view, regions=learned), given.epochs, seed, folder)
                 text = ", ".join(
                     f"Dice of {region.name} {scores[f'dice/{region.name}']:.4f}" for region in WHOLE
                 )
@@ -88,8 +94,8 @@ def seconds(loss: Loss, samples: int, side: int) -> tuple[float, float]:
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
 
 
-def trained(view: DataView, epochs: int, seed: int, folder: str) -> dict[str, float]:
-    """Metrics of the test cases in the regions."""
+def begun(view: DataView, epochs: int, seed: int, folder: str) -> Work:
+    """``small_unet`` at its start."""
     preset = load_preset("small_unet").candidate()
     candidate: Candidate = replace(preset, recipe=replace(preset.recipe, precision="fp32"))
     leg = Leg(
@@ -106,7 +112,24 @@ def trained(view: DataView, epochs: int, seed: int, folder: str) -> dict[str, fl
         f"{folder}/runs",
         split="test",
     )
-    work = open_work(leg)
+    return open_work(leg)
+
+
+def step_s(view: DataView, folder: str) -> float:
+    """A whole step, median of nine after three."""
+    work, spent = begun(view, 1, 0, folder), []
+    images, labels, _ = next(work.batches)
+    work.trainer.model.train()
+    for _ in range(12):
+        started = time.process_time()
+        work.trainer._step(images, labels, LossExtras())
+        spent.append(time.process_time() - started)
+    return statistics.median(spent[3:])
+
+
+def trained(view: DataView, epochs: int, seed: int, folder: str) -> dict[str, float]:
+    """Metrics of the test cases in the regions."""
+    work = begun(view, epochs, seed, folder)
     for epoch in range(1, epochs + 1):
         work.trainer.train_epoch(epoch, work.batches)
     network = work.trainer.network
