@@ -62,11 +62,10 @@ def label_maps(
     samples, steps = labels.numpy(), tuple(spacing)
     maps: dict[str, Tensor] = {}
     if "distance" in needs:
-        found = [
-            signed_distances(sample, num_classes=num_classes, ignore_index=ignore_index, spacing=steps)
-            for sample in samples
-        ]
-        maps["distance"] = torch.from_numpy(np.stack(found))
+        found = np.zeros((len(samples), num_classes, *samples.shape[1:]), np.float32)
+        for place, sample in zip(found, samples, strict=True):
+            _fill(place, sample, ignore_index, steps)
+        maps["distance"] = torch.from_numpy(found)
     if "neighbours" in needs:
         sums = [neighbour_distances(sample, ignore_index=ignore_index, spacing=steps) for sample in samples]
         maps["neighbours"] = torch.from_numpy(np.stack(sums))
@@ -85,10 +84,16 @@ def signed_distances(
     Deviations: none; the inner border has distance minus one pixel (the authors' code subtracts it).
     """
     maps = np.zeros((num_classes, *labels.shape), np.float32)
-    classes = [(k, labels == k) for k in range(num_classes) if k != ignore_index]
+    _fill(maps, labels, ignore_index, spacing)
+    return maps
+
+
+def _fill(maps: Map, labels: Labels, ignore_index: int, spacing: tuple[float, ...]) -> None:
+    """Write signed distances over the zeros of ``maps``."""
+    classes = [(k, labels == k) for k in range(len(maps)) if k != ignore_index]
     present = [(k, inside) for k, inside in classes if inside.any()]
     if len(present) < 2:
-        return maps
+        return
     other = np.full(labels.shape, np.inf, np.float32)  # distance to the nearest pixel of another class
     for k, inside in present:
         away = ~inside
@@ -97,7 +102,6 @@ def signed_distances(
         np.minimum(other, np.where(inside, np.float32(np.inf), maps[k]), out=other)
     for k, inside in present:
         maps[k] -= other * inside
-    return maps
 
 
 def neighbour_distances(labels: Labels, *, ignore_index: int, spacing: tuple[float, ...]) -> Map:
