@@ -2,7 +2,7 @@
 
 Each row is one network, ours built to the peer's shape (``tests/support/peer_networks.py``; a test copies the weights and
 compares the logits): forward, cross-entropy and backward in training mode, on the same batch, both in turns in one process.
-*ms* of the processor is the median of the rounds, *ratio* the median of ours over the peer's in each round: other work hits both.
+*ms* of the processor is the median of the rounds, *ratio* the median of ours over the peer's in each round.
 Wanted: at most 1.0 in ``eager``. ``channels_last`` and ``bf16`` are what our training does where it may.
 
     PYTHONPATH=.:tests/support /tmp/peers/bin/python benchmarks/peer_steps.py

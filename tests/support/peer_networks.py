@@ -93,7 +93,7 @@ TWINS = {
     ),
     "smp PSPNet": Twin(
         Architecture(
-            encoder=Resnet(18, stages=2),
+            encoder=Resnet(18, output_stride=8, stages=2),
             context=PyramidPool(32, image_norm=False),
             skip=NoSkip(),
             decoder=Deepest(),
