@@ -229,7 +229,6 @@ class _Parts:
     def _auxiliary(self, path: str, whole: Architecture) -> tuple[Auxiliary, ...]:
         """Heads in training that look at maps that are there."""
         seen = [one for many in self._of("auxiliary") for one in many]
-
         fits = _IsThere(whole)
         seen = [one for one in dict.fromkeys(seen) if fits(one)]
         lengths = sorted({len(many) for many in self._of("auxiliary")}) if seen else [0]
