@@ -61,7 +61,7 @@ class LocalSpread:
         self._pipes: list[Connection[Any, Any]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._feeders: list[Thread] = []
-        self._waiting: SimpleQueue[int] = SimpleQueue()  # numbers of tasks that nobody has begun
+        self._waiting: SimpleQueue[int] = SimpleQueue()  # numbers of the tasks at hand that nobody has begun
 
     def __enter__(self) -> "LocalSpread":
         return self
@@ -97,14 +97,16 @@ class LocalSpread:
     ) -> Iterator[tuple[int, Result]]:
         self._start(len(tasks) - first - 1)
         told: SimpleQueue[tuple[int, Told]] = SimpleQueue()
+        # One a call: a feeder of the call before may not have seen yet that its tasks are over.
+        waiting = self._waiting = SimpleQueue()
         for number in range(first, len(tasks)):
-            self._waiting.put(number)
+            waiting.put(number)
         for pipe in self._pipes:
-            feeder = Thread(target=_feed, args=(pipe, function, tasks, self._waiting, told), daemon=True)
+            feeder = Thread(target=_feed, args=(pipe, function, tasks, waiting, told), daemon=True)
             self._feeders.append(feeder)
             feeder.start()
         for _ in range(first, len(tasks)):
-            own = _next(self._waiting) if told.empty() else None
+            own = _next(waiting) if told.empty() else None
             if own is not None:
                 told.put((own, outcome(function, tasks[own])))
             number, result = told.get()
@@ -136,7 +138,7 @@ def _feed(
         try:
             pipe.send((function, tasks[number]))
             told.put((number, pipe.recv()))
-        except (EOFError, OSError):
+        except (EOFError, OSError, MemoryError):
             what = "a process of the ingest died, perhaps for lack of memory; give fewer --jobs."
             told.put((number, (False, DataError(what))))
             return

@@ -1,8 +1,11 @@
 """Work spread over processes gives the same bytes, and tells what went wrong there."""
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread, current_thread
 
 import pytest
 from spreading import die, refuse, where
@@ -62,6 +65,31 @@ def test_this_process_works_beside_the_others() -> None:
             counts = Counter(found.values())
             assert os.getpid() in counts and len(counts) <= 3
         assert len(counts) == 3, "the second time all have started"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_is_asked_next_is_not_mixed_with_what_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that hand out tasks come to know late that their own are over, while others are asked for already."""
+    found: list[dict[int, int]] = []
+    take_next = spread._next
+
+    def late(waiting: "SimpleQueue[int]") -> int | None:
+        if current_thread() is not asking:
+            time.sleep(0.05)
+        return take_next(waiting)
+
+    def ask() -> None:
+        with spread.LocalSpread(3) as three:
+            found.append(dict(three.each(abs, range(5))))
+            found.append(dict(three.each(where, range(20))))
+
+    monkeypatch.setattr(spread, "_next", late)
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(20)
+    assert not asking.is_alive(), "an answer to one question went to another"
+    assert found[0] == {number: number for number in range(5)}
+    assert sorted(found[1]) == list(range(20)) and min(found[1].values()) > 4, "process ids"
 
 
 @pytest.mark.usefixtures("at_once")
