@@ -13,7 +13,7 @@ from PIL import Image
 FloatArray = npt.NDArray[np.float32]
 
 LEVELS = 256
-_MAX_LENGTH = 2**30  # of a row of Pillow
+_MAX_LENGTH = 2**28  # of a row; Pillow refuses one of 2**29 with a MemoryError
 
 
 def level_counts(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

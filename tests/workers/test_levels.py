@@ -26,6 +26,11 @@ def test_levels_are_counted(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(level_counts(values), np.bincount(values.reshape(-1), minlength=256))
 
 
+def test_a_volume_of_half_a_gigabyte_is_counted() -> None:
+    values = np.zeros(2**29, np.uint8)  # not touched, so it takes no memory
+    assert level_counts(values)[0] == 2**29 and level_counts(values)[1:].sum() == 0
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 4), (1, 5, 4), (4, 5, 4), (3, 20), (3, 5, 4, 2), (2, 5, 3, 4)])
 def test_channels_are_counted_in_any_order_of_memory(shape: tuple[int, ...]) -> None:
     first = RNG.integers(0, 256, shape, dtype=np.uint8)
