@@ -60,6 +60,10 @@ class ClassMasks(Source):
             found, twice = index_files(place, SUFFIXES, lambda path: path.stem)
             masks |= found.keys()
             problems += twice
+            if odd := [path.name for path in found.values() if path.suffix not in _ENDS]:
+                problems.append(
+                    f"masks/{place.name}: {first_five('suffixes mix small and capital letters', odd)}; use small ones"
+                )
         bare, alone = sorted(images.keys() - masks), sorted(masks - images.keys())
         if bare:
             hint = "give them an empty mask where nothing is in them"
