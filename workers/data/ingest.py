@@ -89,6 +89,8 @@ def ingest(
             raise DataError(
                 f"{dest}: holds this content in the profile {standing.profile}; give another destination."
             )
+        elif standing.regions != plan.regions:
+            raise DataError(f"{dest}: holds this content with other regions; give another destination.")
     if survey.skipped:
         store.put(skipped_key(digest), canonical(survey.skipped))
     elif store.exists(skipped_key(digest)):

@@ -143,6 +143,15 @@ def test_a_mask_that_is_none_is_named(tmp_path: Path, broken: np.ndarray, messag
     assert message in problems_of(folder)
 
 
+def test_a_suffix_in_letters_of_both_cases_is_named_and_its_mask_not_lost(tmp_path: Path) -> None:
+    whole = {number: box(slice(3), slice(4)) for number in range(12)}
+    folder = make_few(tmp_path / "raw", {"a": whole, "b": {3: box(slice(2, 5), slice(4))}})
+    (folder / "masks" / "a" / "00.png").rename(folder / "masks" / "a" / "00.PNG")
+    assert len(ingest(folder, str(tmp_path / "capital")).classes) == 4
+    (folder / "masks" / "b" / "03.png").rename(folder / "masks" / "b" / "03.Png")
+    assert "masks/b: 1 suffixes mix small and capital letters: 03.Png; use small ones" in problems_of(folder)
+
+
 def test_names_empty_folders_and_too_many_combinations_are_refused(tmp_path: Path) -> None:
     whole = {number: box(slice(3), slice(4)) for number in range(12)}
     folder = make_few(tmp_path / "raw", {"a": whole, "b c": whole, "none": {0: np.zeros(SIZE)}})
@@ -188,6 +197,20 @@ def test_regions_beside_any_source_go_into_the_manifest_and_out_again(tmp_path: 
     )
     mine.write_text(json.dumps(["any"]))
     assert 'regions.json: expected {"region": ["class", …], …}.' in problems_of(mine.parent)
+
+
+def test_a_content_that_stands_with_other_regions_is_not_taken_for_the_wanted_one(tmp_path: Path) -> None:
+    whole = {number: box(slice(3), slice(4), 1) for number in range(12)}
+    folder = make_few(tmp_path / "raw", {"": whole})
+    (folder / "classes.json").write_text(json.dumps(["ground", "any"]))
+    assert (
+        ingest(folder, str(tmp_path / "set")).regions == ingest(folder, str(tmp_path / "set")).regions == ()
+    )
+    (folder / "regions.json").write_text(json.dumps({"all": ["any"]}))
+    with pytest.raises(DataError, match=r"set: holds this content with other regions; give another dest"):
+        ingest(folder, str(tmp_path / "set"))
+    made = ingest(folder, str(tmp_path / "other"))
+    assert made.regions == (Region("all", (1,)),) and ingest(folder, str(tmp_path / "other")) == made
 
 
 def test_regions_need_names_of_classes(tmp_path: Path) -> None:
