@@ -16,8 +16,8 @@ ELEMENTWISE = {
 }  # fmt: skip
 COMPARISONS = {"ge", "gt", "le", "lt", "eq", "__ge__", "__gt__", "__le__", "__lt__", "__eq__", "__and__"}
 PLACES = {
-    False: {3: "stride", 4: "padding", 5: "dilation"},
-    True: {3: "stride", 4: "padding", 7: "dilation"},
+    False: {"stride": 3, "padding": 4, "dilation": 5},
+    True: {"stride": 3, "padding": 4, "dilation": 7},
 }
 """Of arguments of convolutions, plain and transposed."""
 
@@ -43,6 +43,23 @@ def given(
         return (value,) * dims
     parts = tuple(int(part) for part in value)
     return parts * dims if len(parts) == 1 else parts
+
+
+def moves(
+    args: Arguments, kwargs: Options, kernel: Sequence[int], *, transposed: bool
+) -> list[tuple[int, ...]]:
+    """Stride, padding and rate of a convolution in each dimension; of an even kernel's ``same`` the padding in front."""
+    places, dims = PLACES[transposed], len(kernel)
+    stride, rate = (given(args, kwargs, places[key], key, dims) for key in ("stride", "dilation"))
+    padding = _padding(args, kwargs)
+    if isinstance(padding, str):
+        same = tuple(step * (taps - 1) // 2 for taps, step in zip(kernel, rate, strict=True))
+        return [stride, same if padding == "same" else (0,) * dims, rate]
+    return [stride, given(args, kwargs, places["padding"], "padding", dims), rate]
+
+
+def _padding(args: Arguments, kwargs: Options) -> Any:
+    return args[4] if len(args) > 4 else kwargs.get("padding")
 
 
 def _elementwise(args: Arguments, kwargs: Options) -> Tensor | None:
@@ -86,13 +103,12 @@ def _resized(args: Arguments, kwargs: Options) -> Tensor | None:
 
 def _convolved(args: Arguments, kwargs: Options) -> Tensor | None:
     x, weight = args[0], args[1]
-    if isinstance(args[4] if len(args) > 4 else None, str):
+    if isinstance(_padding(args, kwargs), str):
         return None
     found, kernel = x.shape, weight.shape
     if found[1] != kernel[1] * (args[6] if len(args) > 6 else kwargs.get("groups", 1)):
         return None
-    dims = len(kernel) - 2
-    stride, padding, rate = (given(args, kwargs, place, key, dims) for place, key in PLACES[False].items())
+    stride, padding, rate = moves(args, kwargs, kernel[2:], transposed=False)
     size = _slid(found[2:], kernel[2:], stride, padding, rate)
     return _empty(x, (found[0], kernel[0], *size)) if min(size) > 0 else None
 

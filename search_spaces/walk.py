@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from search_spaces.layers import drop_norms_and_activations
-from search_spaces.meta_shapes import PLACES, given, shaped
+from search_spaces.meta_shapes import given, moves, shaped
 
 WHOLE = math.inf
 
@@ -137,7 +137,7 @@ class _Follower(TorchFunctionMode):
             over = x if transposed else y
             kernel = weight[2:]
             self.macs += over.numel() * weight[1] * math.prod(kernel)
-            numbers = [given(args, kwargs, place, key, dims) for place, key in PLACES[transposed].items()]
+            numbers = moves(args, kwargs, kernel, transposed=transposed)
             return self._moved(seen[0], y, _transposed if transposed else _slid, (kernel, *numbers))
         if name == "linear":
             self.macs += y.numel() * args[1].shape[1]

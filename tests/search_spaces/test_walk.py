@@ -94,6 +94,27 @@ def test_strides_kernels_and_rates_by_hand() -> None:
     assert walk(layers, (1, 16, 16), stride=2).receptive_field == (3 + 8 * 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("padding", "kernel", "field"), [("same", 3, 9), ("same", 4, 13), ("valid", 3, float("inf"))]
+)
+def test_padding_may_be_a_word(padding: str, kernel: int, field: float) -> None:
+    """As in an operation of a user's own; here of rate 4. Where a map shrinks, places are not followed any more."""
+
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, kernel, padding=padding, dilation=4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            given = torch.conv2d(x, self.conv.weight, padding=padding, dilation=4)
+            return torch.add(self.conv(x), given)
+
+    found = walk(Words(), (1, 16, 16), stride=1)
+    rows = 16 if padding == "same" else 16 - 8
+    assert found.macs == 2 * rows**2 * 2 * kernel**2
+    assert found.receptive_field == (field, field)
+
+
 def test_nothing_of_a_network_is_allocated() -> None:
     with torch.device("meta"):
         network = Network(load_preset("unet").candidate().architecture, 3, 21, 2)
