@@ -16,7 +16,7 @@ from workers.data.scratch import scratch_folder
 from workers.data.shard_cache import default_cache
 from workers.data.spread import LocalSpread, Spread, default_jobs
 from workers.data.survey import Survey
-from workers.data.writer import plan_shards, point_latest, publish_manifest, published
+from workers.data.writer import check_regions, plan_shards, point_latest, publish_manifest, published
 from workers.errors import DataError, MissingKeyError
 from workers.source import Source, SourcePlan, open_source, recognise
 from workers.store import Store, open_store
@@ -89,8 +89,8 @@ def ingest(
             raise DataError(
                 f"{dest}: holds this content in the profile {standing.profile}; give another destination."
             )
-        elif standing.regions != plan.regions:
-            raise DataError(f"{dest}: holds this content with other regions; give another destination.")
+        else:
+            check_regions(standing, plan.regions, dest)
     if survey.skipped:
         store.put(skipped_key(digest), canonical(survey.skipped))
     elif store.exists(skipped_key(digest)):

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from workers.data.dataset import load_manifest, split_location
 from workers.data.ingest import Progress, refuse_foreign, skipped_key
 from workers.data.manifest import Manifest, ShardInfo
-from workers.data.writer import has_shard, point_latest, publish_manifest, publish_shard, published
+from workers.data.writer import (
+    check_regions,
+    has_shard,
+    point_latest,
+    publish_manifest,
+    publish_shard,
+    published,
+)
 from workers.errors import DataError, MissingKeyError
 from workers.store import Store, open_store
 
@@ -37,7 +44,8 @@ def copy_dataset(source: str, dest: str, *, on_progress: Progress | None = None)
         on_progress: Told ``copy``, how many shards of how many.
 
     Raises:
-        DataError: No data set there, a shard that is missing or damaged, or a destination that holds other files.
+        DataError: No data set there, a shard that is missing or damaged, or a destination that holds other files, or the
+            content with other regions.
         StoreError: One of the two cannot be reached.
     """
     place, digest = split_location(source)
@@ -46,6 +54,7 @@ def copy_dataset(source: str, dest: str, *, on_progress: Progress | None = None)
     refuse_foreign(target, dest)
     standing = published(target, manifest.digest)
     if standing is not None:
+        check_regions(standing, manifest.regions, dest)
         point_latest(target, standing)
         return Copied(standing, 0, len(standing.shards), 0)
     sent = num_bytes = 0

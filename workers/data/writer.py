@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from search_spaces.regions import Regions
 from workers.data.format import Row, shard_schema, to_batch
 from workers.data.manifest import (
     LATEST,
@@ -95,16 +96,27 @@ def publish_manifest(store: Store, manifest: Manifest) -> Manifest:
         The manifest that stands: another one of the same content, if it came first and is whole.
 
     Raises:
-        DataError: Others keep moving ``refs/latest.json``.
+        DataError: It has other regions, or others keep moving ``refs/latest.json``.
     """
     if not store.put(manifest.key, to_bytes(manifest), if_absent=True):
         standing = published(store, manifest.digest)
         if standing is None:
             store.put(manifest.key, to_bytes(manifest))
         else:
+            check_regions(standing, manifest.regions, store.location)
             manifest = standing
     point_latest(store, manifest)
     return manifest
+
+
+def check_regions(standing: Manifest, regions: Regions, where: str) -> None:
+    """Refuse a manifest that stands in the way of one of the same content with other regions.
+
+    Raises:
+        DataError: Its regions are not these.
+    """
+    if standing.regions != regions:
+        raise DataError(f"{where}: holds this content with other regions; give another destination.")
 
 
 def published(store: Store, digest: str) -> Manifest | None:

@@ -211,6 +211,8 @@ def test_a_content_that_stands_with_other_regions_is_not_taken_for_the_wanted_on
         ingest(folder, str(tmp_path / "set"))
     made = ingest(folder, str(tmp_path / "other"))
     assert made.regions == (Region("all", (1,)),) and ingest(folder, str(tmp_path / "other")) == made
+    with pytest.raises(DataError, match=r"set: holds this content with other regions; give another dest"):
+        copy_dataset(str(tmp_path / "other"), str(tmp_path / "set"))
 
 
 def test_regions_need_names_of_classes(tmp_path: Path) -> None:
