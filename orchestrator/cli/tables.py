@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.table import Table, Training
 
 TableFile = Annotated[Path, typer.Argument(help="A table.", show_default=False)]
+TRIALS, SEEDS, REPEATED = 150, 3, 20  # of a recording
 
 table_app = typer.Typer(help="Recorded trainings, to try searches on.", no_args_is_help=True)
 
@@ -28,9 +29,9 @@ def add_to(app: typer.Typer) -> None:
 def record_table(
     job: JobFile,
     out: Annotated[Path, typer.Option(help="The Parquet file; one that exists is continued.")],
-    trials: Annotated[int, typer.Option(min=1, help="Different candidates, presets included.")] = 150,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each repeated candidate.")] = 3,
-    repeated: Annotated[int, typer.Option(min=0, help="Candidates with several seeds.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Different candidates, presets included.")] = TRIALS,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each repeated candidate.")] = SEEDS,
+    repeated: Annotated[int, typer.Option(min=0, help="Candidates with several seeds.")] = REPEATED,
     source: Annotated[
         list[str] | None,
         typer.Option("--from", help="Take the full trainings of this search instead; repeatable."),
@@ -44,6 +45,10 @@ def record_table(
     Example: segsearch table record benchmarks/tables/hippocampus-2d.yaml --out table.parquet --trials 150
     """
     if source:
+        if (trials, seeds, repeated) != (TRIALS, SEEDS, REPEATED):
+            raise typer.BadParameter(
+                "--from: nothing is trained; leave out --trials, --seeds and --repeated."
+            )
         _harvest(_plan(job, here=True), source, out, as_json)
         return
     from orchestrator.recording import record

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import verbs
+from orchestrator.cli.main import run as run_command
 from orchestrator.engine.trial import Parent
 from orchestrator.harvest import harvest
 from orchestrator.job import load_job
@@ -126,3 +127,13 @@ def test_a_search_under_another_protocol_is_refused_in_one_sentence(
         harvest(pinned, searched.journal, ["tiny"], tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="other"):
         harvest(searched.plan, searched.journal, ["other"], tmp_path / "t.parquet")
+
+
+def test_how_many_to_train_is_refused_where_nothing_is_trained(
+    searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "table.parquet"
+    words = ["table", "record", str(searched.file), "--out", str(out), "--from", "tiny"]
+    assert run_command([*words, "--trials", "3"]) == 2 and not out.exists()
+    assert "--from: nothing is trained; leave out --trials" in capsys.readouterr().err
+    assert run_command(words) == 0 and out.exists()
