@@ -74,7 +74,7 @@ class PreparedCases(Sequence[Prepared]):
         self._group = PreparedGroup(cache or default_cache(), _key(dataset, fitted))
         self._ids = dataset.ids(split)
         if dataset.manifest.splits[split].unlabelled:
-            self._ids = tuple(id for id in self._ids if dataset.case(id).labels is not None)
+            self._ids = tuple(id for id in self._ids if dataset.case(id, copy=False).labels is not None)
         self._mapped: OrderedDict[int, Prepared] = OrderedDict()
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class PreparedCases(Sequence[Prepared]):
             self._mapped.move_to_end(number)
             return held
         case = self._read(id)
-        if not case.pixels.flags.writeable:  # mapped
+        if not case.pixels.flags.writeable:  # mapped: a file of its own, or where that cannot be, the shard
             self._mapped[number] = case
             if len(self._mapped) > MAX_OPEN:
                 self._mapped.popitem(last=False)
@@ -109,7 +109,7 @@ class PreparedCases(Sequence[Prepared]):
             _warn_once(path.parent, error)
         if case is not None:
             return case
-        prepared = prepare(self._fitted, self._dataset.case(id))
+        prepared = prepare(self._fitted, self._dataset.case(id, copy=False))
         try:
             saved = _save(path, prepared, self._group, ignore_index=self._dataset.manifest.ignore_index)
         except OSError as error:

@@ -255,7 +255,7 @@ def test_memory_does_not_grow_with_what_is_read(dataset: Dataset, tmp_path: Path
         def ids(self, split: str) -> tuple[str, ...]:
             return tuple(f"case{number:02d}" for number in range(12))
 
-        def case(self, id: str) -> Any:
+        def case(self, id: str, **how: Any) -> Any:
             labels = (big[0] % 2).astype(np.uint8)
             return replace(case, id=id, image=big, labels=labels, spacing=(1.0, 1.0, 1.0))
 
