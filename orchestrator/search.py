@@ -23,7 +23,7 @@ from orchestrator.engine.trial import Parent, Trial
 from orchestrator.executor import Executor, Result
 from orchestrator.journal import Journal, Leadership, Message
 from orchestrator.plan import Plan
-from workers.checkpoint import delete_checkpoint
+from workers.checkpoint import checkpoints_of, delete_checkpoint, key_of
 from workers.contract import EpochResult, Leg
 from workers.export import versions
 
@@ -99,12 +99,14 @@ def open_session(plan: Plan, journal: Journal, executor: Executor, watch: Watch)
     engine = Engine(plan.settings)
     written = journal.read(plan.job.name)
     engine.replay(written)
+    lost = [trial for trial in engine.state.trials if trial.leg is not None]
     session = Session(plan, journal, leadership, engine, executor, watch)
     try:
         session.record([events.leading(driver.to_json(), leadership.fence)])
         if len(written) > 1 and all(event.kind in ("opened", "evidence", "noted") for event in written):
             for event in written:  # the first driver: nobody was told what the search began with
                 session.watch(event, engine)
+        _sweep(engine.state, plan.storage, lost)
         yield session
     finally:
         journal.release(leadership)
@@ -196,6 +198,18 @@ def _take(session: Session, result: Result) -> None:
         session.record(engine.tell(result, time.time()))
     if waited is not None and not _is_kept(engine.state, waited):
         delete_checkpoint(waited.checkpoint)
+
+
+def _sweep(state: State, storage: str, lost: Sequence[Trial]) -> None:
+    """Remove the checkpoints that a dead driver and its workers left behind: of trials that ran, and of their parents."""
+    left = {trial.number for trial in lost} | {trial.parent.trial for trial in lost if trial.parent}
+    waited = {key_of(location) for location in state.heirs.places}
+    for number in sorted(left):
+        newest = state.trials[number].checkpoint
+        kept = waited | ({key_of(newest)} if newest else set())
+        for location in checkpoints_of(storage, number):
+            if key_of(location) not in kept:
+                delete_checkpoint(location)
 
 
 def _waited_for(state: State, trial: Trial) -> Parent | None:

@@ -65,6 +65,22 @@ def load_checkpoint(location: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load(files[TENSORS]), json.loads(files[STATE])
 
 
+def checkpoint_prefix(trial: int, fence: int, epoch: int) -> str:
+    """Where in its storage a leg saves the checkpoint of an epoch."""
+    return f"{_trial_prefix(trial)}leg-{fence:06d}/epoch-{epoch:04d}"
+
+
+def checkpoints_of(storage: str, trial: int) -> list[str]:
+    """Locations of all checkpoints of a trial, whole or not."""
+    keys = open_store(storage).list(_trial_prefix(trial))
+    return [f"{storage.rstrip('/')}/{prefix}" for prefix in sorted({key.rpartition("/")[0] for key in keys})]
+
+
+def key_of(location: str) -> str:
+    """What names a checkpoint within its search, wherever the storage is seen from."""
+    return "/".join(location.rsplit("/", 4)[1:])
+
+
 def delete_checkpoint(location: str) -> None:
     """Remove a checkpoint, its manifest first, so that what is left of a killed removal is no checkpoint."""
     store = open_store(location)
@@ -106,6 +122,10 @@ def unpack(
 def trained_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights that are evaluated and exported: the average where there is one."""
     return _part(tensors, "average/") or _part(tensors, "model/")
+
+
+def _trial_prefix(trial: int) -> str:
+    return f"checkpoints/trial-{trial:05d}/"
 
 
 def _facts(data: bytes) -> dict[str, Any]:

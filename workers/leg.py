@@ -10,7 +10,7 @@ import torch
 
 from search_spaces.candidate import Candidate, from_json
 from workers.batches import Batch, TrainingSet, batches, sample_spacing
-from workers.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
+from workers.checkpoint import checkpoint_prefix, load_checkpoint, pack, save_checkpoint, unpack
 from workers.contract import INHERITED, EpochResult, Leg, LegResult, Status
 from workers.data.dataset import Dataset, open_dataset
 from workers.distance_maps import made_by_loader
@@ -148,7 +148,7 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
         told[INHERITED] = work.start.share
     checkpoint = save_checkpoint(
         leg.storage,
-        f"checkpoints/trial-{leg.trial:05d}/leg-{leg.fence:06d}/epoch-{epoch:04d}",
+        checkpoint_prefix(leg.trial, leg.fence, epoch),
         pack(trainer.model, trainer.average, trainer.optimiser) | trainer.loss_state(),
         {
             "search": leg.search,

@@ -6,6 +6,7 @@ for evidence of equal worth (``warm_start``), it is no full training that may be
 """
 
 from collections import defaultdict
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from orchestrator.engine.trial import Parent, Trial
@@ -51,6 +52,11 @@ class Heirs:
             self._waiting[place].discard(trial.number)
             if not self._waiting[place]:
                 del self._waiting[place]
+
+    @property
+    def places(self) -> Set[str]:
+        """The checkpoints that trials wait for."""
+        return self._waiting.keys()
 
     def need(self, checkpoint: str) -> bool:
         """Whether a trial waits for this checkpoint."""

@@ -36,6 +36,11 @@ def test_one_slot_repeats_a_search_across_kills(workspace: Any) -> None:
     check_whole(killed, trials=4)
     assert sum(e.kind == "leading" for e in killed) == 3
     assert epochs_of(killed) == epochs_of(whole)
+    left, right = (
+        sorted((workspace.folder / "runs" / name / "checkpoints").glob("*/*/*/*"))
+        for name in ("killed", "whole")
+    )
+    assert len(left) == len(right) == 4 * 3  # the three files of one a trial, wherever the kills hit
 
 
 def test_a_killed_driver_on_ray_is_resumed_and_leaves_no_process(workspace: Any) -> None:

@@ -12,8 +12,8 @@ from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Event
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.state import State
-from orchestrator.search import _take
-from workers.checkpoint import load_checkpoint, save_checkpoint
+from orchestrator.search import _sweep, _take
+from workers.checkpoint import MANIFEST, checkpoint_prefix, load_checkpoint, save_checkpoint
 from workers.contract import EpochResult, LegResult
 from workers.errors import CheckpointError
 
@@ -52,11 +52,16 @@ class Searching:
 
     def epoch(self, trial: int, epoch: int) -> str:
         """A trial's leg reports an epoch; its checkpoint."""
-        place = save_checkpoint(self.storage, f"{trial}/{epoch}", {"w": torch.zeros(1)}, {})
+        place = self.save(trial, epoch)
         told = {"metrics": {"dice": 0.5}, "seconds": 1.0, "train_seconds": 1.0, "at": 0.0, "loss": 1.0}
         result = EpochResult("s", trial, trial + 1, epoch, checkpoint=place, **told)  # type: ignore[arg-type]
         _take(self.session, result)
         return place
+
+    def save(self, trial: int, epoch: int) -> str:
+        """A worker commits a checkpoint, and its driver does not hear of it."""
+        key = checkpoint_prefix(trial, trial + 1, epoch)
+        return save_checkpoint(self.storage, key, {"w": torch.zeros(1)}, {})
 
     def end(self, trial: int, status: Any) -> None:
         """A trial's leg ends."""
@@ -112,3 +117,37 @@ def test_a_broken_leg_of_a_child_needs_the_checkpoint_again(searching: Searching
     searching.epoch(0, 2)
     searching.end(1, "failed")
     assert is_there(first)
+
+
+def test_what_a_dead_driver_left_behind_is_removed_and_nothing_else(searching: Searching) -> None:
+    """Killed after it wrote of epoch 2 and before it removed epoch 1; its worker had just begun to write epoch 3."""
+    for trial in range(3):
+        searching.begin(trial)
+    parent = searching.epoch(1, 1)
+    searching.begin(3, (1, 1, parent))
+    other = searching.epoch(2, 1)
+    first, second = searching.save(0, 1), searching.epoch(0, 2)
+    (Path(searching.save(0, 3)) / MANIFEST).unlink()
+    later = searching.epoch(1, 2)
+    again = searching.save(1, 5)
+    waiting = searching.save(2, 7)
+    _sweep(searching.state, searching.storage, [searching.state.trials[number] for number in (0, 3)])
+    assert [is_there(place) for place in (first, second, parent, later, again)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert is_there(other) and is_there(waiting)  # a trial that nobody lost is left alone
+    assert sorted(path.name for path in (Path(searching.storage) / "checkpoints" / "trial-00000").glob("*/*/*")) == [
+        "MANIFEST.json", "state.json", "tensors.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_storage_seen_under_another_name_loses_nothing(searching: Searching, tmp_path: Path) -> None:
+    searching.begin(0)
+    newest = searching.epoch(0, 1)
+    (tmp_path / "link").symlink_to(searching.storage)
+    _sweep(searching.state, str(tmp_path / "link"), searching.state.trials)
+    assert is_there(newest)
