@@ -15,16 +15,7 @@ from orchestrator.engine.trial import Trial
 from orchestrator.journal import Journal
 from orchestrator.plan import Plan
 from orchestrator.reading import epoch_bodies, state_of
-from orchestrator.table import (
-    RecordedEpoch,
-    Table,
-    TableError,
-    Training,
-    difference,
-    load_table,
-    origin_of,
-    save_table,
-)
+from orchestrator.table import RecordedEpoch, Table, TableError, Training, begun, save_table
 from search_spaces.candidate import Candidate, digest, from_json
 from search_spaces.errors import SpaceError
 from search_spaces.space import encode
@@ -63,13 +54,7 @@ def harvest(plan: Plan, journal: Journal, sources: Iterable[str], out: Path) -> 
         TableError: A search ran on other data or under another protocol, the file is a table of something else, or there is
             nothing to write.
     """
-    table = Table(origin_of(plan), ())
-    if out.exists():
-        table = load_table(out)
-        if table.origin != origin_of(plan):
-            raise TableError(
-                f"{out}: {difference(table.origin, origin_of(plan))}; give --out a new file, or change the job."
-            )
+    table = begun(plan, out)
     left: Counter[str] = Counter()
     found = {(training.digest, training.seed): training for training in table.trainings}
     before = len(found)

@@ -156,6 +156,20 @@ def save_table(table: Table, path: Path) -> None:
     aside.replace(path)
 
 
+def begun(plan: Plan, out: Path) -> Table:
+    """The table of a plan in a file that may exist already; an empty one where it does not.
+
+    Raises:
+        TableError: The file is no table, or one of another space, data set or protocol.
+    """
+    table = load_table(out) if out.exists() else Table(origin_of(plan), ())
+    if table.origin != origin_of(plan):
+        raise TableError(
+            f"{out}: {difference(table.origin, origin_of(plan))}; give --out a new file, or change the job."
+        )
+    return table
+
+
 def usable(table: Table, plan: Plan, *, where: str) -> Table:
     """The part of a table that a job may be simulated on: candidates of the job's space.
 
