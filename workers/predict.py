@@ -76,7 +76,9 @@ def predict(
     problems = [problem for path in files if (problem := _problem(path, description)) is not None]
     if out.exists() and not out.is_dir():
         problems.append(f"{out}: a file; name a folder for the results.")
-    names = [file for path in files for file in _targets(path, out, description).values()]
+    names = [
+        file for path in files for file in (*_targets(path, out, description).values(), _overlay(path, out))
+    ]
     problems += [f"{file}: two results would have this name; rename an input." for file in twice(names)]
     if engine not in ENGINES:
         problems.append(f"engine {engine!r}: allowed are {' and '.join(ENGINES)}.")
@@ -160,6 +162,10 @@ def _targets(path: Path, out: Path, description: Description) -> dict[str, Path]
     return {name: out / f"{_stem(path)}_{name}{suffix}" for name in names}
 
 
+def _overlay(path: Path, out: Path) -> Path:
+    return out / f"{_stem(path)}_overlay.png"
+
+
 def _write(path: Path, case: Case, found: LabelArray, out: Path, description: Description) -> Prediction:
     regions, targets = description.view.regions, _targets(path, out, description)
     for labels, target in zip(found, targets.values(), strict=True):
@@ -172,7 +178,7 @@ def _write(path: Path, case: Case, found: LabelArray, out: Path, description: De
         depth = int((shown > 0).sum(axis=(0, 1)).argmax())
         image, shown = image[..., depth], shown[..., depth]
     colours = region_colours(regions) if regions else description.colours
-    picture = out / f"{_stem(path)}_overlay.png"
+    picture = _overlay(path, out)
     picture.write_bytes(png(overlay(image, shown, palette(list(colours)))))
     if regions:
         counts = found.reshape(len(found), -1).sum(axis=1, dtype=np.int64)

@@ -1,6 +1,7 @@
 """Label maps of new files: in their own geometry, from either engine, or nothing at all."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search_spaces.regions import Region
 from workers.errors import DataError, ExportError
-from workers.network_file import WEIGHTS
+from workers.network_file import WEIGHTS, load_description
 from workers.predict import Prediction, predict
 
 Exported = Any
@@ -158,6 +160,22 @@ def test_pictures_of_another_kind_are_refused(pictures: Exported, scan: Path, tm
         predict(pictures.folder, [same], tmp_path / "out", engine="jax")
     assert not (tmp_path / "out").exists()
     assert len(predict(pictures.folder, [same], tmp_path / "out")) == 1  # the hidden file is none
+
+
+def test_an_overlay_and_the_mask_of_a_region_never_share_a_name(
+    pictures: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``a`` has the mask ``a_b_overlay.png`` of the region ``b_overlay``, and so is the overlay of ``a_b`` called."""
+    description = load_description(pictures.folder)
+    view = replace(description.view, regions=(Region("b_overlay", (1,)),))
+    monkeypatch.setattr("workers.predict.load_description", lambda export: replace(description, view=view))
+    for name in ("a.png", "a_b.png"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    with pytest.raises(
+        DataError, match=r"a_b_overlay.png: two results would have this name; rename an input"
+    ):
+        predict(pictures.folder, [tmp_path / "a.png", tmp_path / "a_b.png"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_altered_export_predicts_nothing(pictures: Exported, tmp_path: Path) -> None:
