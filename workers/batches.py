@@ -1,6 +1,7 @@
 """Training batches: a pure function of (seed, epoch, step), whoever computes them.
 
-So the order, the crops and the augmentation are the same with any number of loader processes, and after a resume.
+So the order, the crops and the augmentation are the same with any number of loader processes and ranks, and after a resume
+at any step, whose whole state is (epoch, step).
 """
 
 import itertools
@@ -55,6 +56,9 @@ class TrainingSet:
         needs: What the candidate's loss needs beside logits and labels; maps of the labels are made with each batch.
         num_classes: Number of classes; matters for those maps only.
         spacing: Size of a pixel of a sample along each axis, in mm or 1: one for all cases (see ``sample_spacing``).
+        rank, ranks: This process is one of several that train together: of each batch of ``view.batch`` samples it prepares
+            the ``view.batch / ranks`` from ``rank * view.batch / ranks`` on. In the order of the ranks the parts are the batch
+            that one process would make, bit for bit.
     """
 
     cases: Sequence[Prepared]
@@ -66,6 +70,8 @@ class TrainingSet:
     needs: frozenset[Need] = frozenset()
     num_classes: int = 0
     spacing: tuple[float, ...] = ()
+    rank: int = 0
+    ranks: int = 1
     _starts: tuple[int, ...] = field(
         init=False, repr=False
     )  # first unit of each case, then the number of units
@@ -80,6 +86,13 @@ class TrainingSet:
             raise DataError(
                 f"data.batch: {self.view.batch} samples a step, but an epoch has {self.num_samples}; lower it."
             )
+        if self.ranks < 1 or self.view.batch % self.ranks:
+            raise DataError(
+                f"data.batch: {self.view.batch} samples a step cannot be shared evenly by {self.ranks} ranks; take a multiple "
+                "of the ranks."
+            )
+        if not 0 <= self.rank < self.ranks:
+            raise DataError(f"rank: {self.rank} of {self.ranks} ranks; allowed are 0 to {self.ranks - 1}.")
 
     @property
     def units(self) -> int:
@@ -110,13 +123,14 @@ class TrainingSet:
         return images, labels, maps
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """One batch.
+        """One batch, or this rank's part of it.
 
         Shape:
-            images (N, C, *size) float32; labels (N, *size) int64.
+            images (N, C, *size) float32; labels (N, *size) int64; N is ``view.batch / ranks``.
         """
-        first = step * self.view.batch
-        positions = range(first, first + self.view.batch)
+        share = self.view.batch // self.ranks
+        first = step * self.view.batch + self.rank * share
+        positions = range(first, first + share)
         used = self.steps * self.view.batch
         order = epoch_order(self.seed, epoch, self.view.digest, units=self.units, samples=used)
         generators = [generator(self.seed, "sample", epoch, position) for position in positions]
@@ -167,21 +181,38 @@ def epoch_order(seed: int, epoch: int, digest: str, *, units: int, samples: int)
 
 
 def batches(
-    training: TrainingSet, epochs: range, *, loader_workers: int = 0, pinned: bool = False
+    training: TrainingSet,
+    epochs: range,
+    *,
+    first_step: int = 0,
+    loader_workers: int = 0,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
     """The batches of some epochs (1-based) in order, prepared here or by loader processes; the same either way.
 
     Loader processes live until the last epoch, and work ahead while an epoch is scored.
 
     Args:
+        first_step: Where the first of the epochs begins, from 0: how many of its steps are done. Nothing of them is prepared.
         loader_workers: Processes; 0 prepares each batch when it is asked for.
         pinned: Keep what they prepared in page-locked memory, from where it travels to a card beside the training.
+
+    Raises:
+        DataError: The epoch has no such step.
     """
+    if not 0 <= first_step <= training.steps:
+        raise DataError(
+            f"first_step: {first_step}; allowed are 0 to {training.steps}, the steps of an epoch."
+        )
+    steps = _Steps(training, epochs, first_step)
     if loader_workers == 0:
-        yield from (training.with_maps(epoch, step) for epoch in epochs for step in range(training.steps))
-        return
+        return (steps[index] for index in range(len(steps)))
+    return _loaded(steps, loader_workers, pinned)
+
+
+def _loaded(steps: "_Steps", loader_workers: int, pinned: bool) -> Iterator[Batch]:
     loader = DataLoader(
-        _Steps(training, epochs),
+        steps,
         batch_size=None,
         shuffle=False,
         num_workers=loader_workers,
@@ -278,14 +309,14 @@ def _places_of_a_class(
 
 
 class _Steps(Dataset[Batch]):
-    def __init__(self, training: TrainingSet, epochs: range) -> None:
-        self.training, self.epochs = training, epochs
+    def __init__(self, training: TrainingSet, epochs: range, first_step: int) -> None:
+        self.training, self.epochs, self.first_step = training, epochs, first_step
 
     def __len__(self) -> int:
-        return len(self.epochs) * self.training.steps
+        return max(0, len(self.epochs) * self.training.steps - self.first_step)
 
     def __getitem__(self, index: int) -> Batch:
-        epoch, step = divmod(index, self.training.steps)
+        epoch, step = divmod(self.first_step + index, self.training.steps)
         return self.training.with_maps(self.epochs[epoch], step)
 
 

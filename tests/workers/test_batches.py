@@ -89,6 +89,56 @@ def test_batches_are_the_same_with_any_number_of_loader_processes(
     assert torch.equal(torch.get_rng_state(), before)  # or dropout would depend on the loader
 
 
+@pytest.mark.parametrize("view", ["slices", "patches"])
+def test_the_shares_of_the_ranks_are_the_batch_that_one_process_makes(
+    make_prepared: MakePrepared, view: str
+) -> None:
+    whole = training(
+        *[make_prepared(9, 7, 4, id=str(number)) for number in range(3)],
+        view=view,
+        size=(6, 8) if view == "slices" else (6, 8, 3),
+        batch=4,
+        samples=9,
+        augmentation=ALL,
+        symmetries=(0,),
+        needs=frozenset(("distance", "neighbours")),
+        num_classes=3,
+    )
+    for epoch, step in ((1, 0), (1, 1), (2, 0), (2, 1)):
+        images, labels, maps = whole.with_maps(epoch, step)
+        for ranks in (1, 2, 4):
+            parts = [replace(whole, rank=rank, ranks=ranks).with_maps(epoch, step) for rank in range(ranks)]
+            assert {len(part[0]) for part in parts} == {4 // ranks}
+            assert torch.equal(torch.cat([part[0] for part in parts]), images)
+            assert torch.equal(torch.cat([part[1] for part in parts]), labels)
+            for name in ("distance", "neighbours"):
+                assert torch.equal(torch.cat([part[2][name] for part in parts]), maps[name])
+
+
+def test_a_share_that_cannot_be_is_refused(make_prepared: MakePrepared) -> None:
+    whole = training(*[make_prepared(4, 4)] * 4, batch=4)
+    with pytest.raises(
+        DataError, match=r"data.batch: 4 samples a step cannot be shared evenly by 3 ranks; take a multiple"
+    ):
+        replace(whole, ranks=3)
+    with pytest.raises(DataError, match=r"shared evenly by 8 ranks"):
+        replace(whole, ranks=8)
+    with pytest.raises(DataError, match=r"rank: 2 of 2 ranks; allowed are 0 to 1"):
+        replace(whole, rank=2, ranks=2)
+
+
+def test_an_epoch_goes_on_at_any_step(make_prepared: MakePrepared) -> None:
+    ours = training(*[make_prepared(9, 7, id=str(number)) for number in range(7)], augmentation=ALL)
+    whole = [images for images, _, _ in batches(ours, range(2, 4))]
+    assert len(whole) == 6
+    for step in range(4):
+        rest = [images for images, _, _ in batches(ours, range(2, 4), first_step=step)]
+        assert len(rest) == 6 - step and all(map(torch.equal, rest, whole[step:]))
+    assert not list(batches(ours, range(2, 2), first_step=1))
+    with pytest.raises(DataError, match=r"first_step: 4; allowed are 0 to 3, the steps of an epoch"):
+        batches(ours, range(2, 4), first_step=4)
+
+
 def test_maps_are_those_of_the_augmented_labels(make_prepared: MakePrepared) -> None:
     ours = training(
         make_prepared(9, 7, id="a"),
