@@ -7,7 +7,8 @@ cost what they cost on top. With ``--several`` ranks are fronts, which are worke
 
 - **live**: a search of ``--trials`` trials on 16 workers, all decisions and the fold of their events.
 - **replay**: the fold of that search's events alone, as a driver does that takes over.
-- **again**: the same events once more, with the engine asked before each recorded decision; every answer is compared.
+- **again**: the same events once more as ``segsearch audit --decisions`` goes through them: the engine is asked before each
+  recorded decision, and every answer is compared.
 - **wide**: ``--wide`` workers, twice as many trials. A decision is everything between a free worker and its next leg: the ask
   and the fold of the events that it answers. New trials and promotions are different work, so the mean of the last thousand
   is divided by that of the first thousand for each kind apart; the promise is below 1.5. New trials, which cost most, keep
@@ -28,13 +29,15 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from orchestrator.engine import events
+from orchestrator.engine.decisions import follow
 from orchestrator.engine.engine import Engine, Start
 from orchestrator.engine.events import Draft, Event
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.order import LegOrder
-from orchestrator.engine.samplers.independent import Independent
+from orchestrator.engine.sampler import Sampler
 from orchestrator.engine.settings import EngineSettings, Kind, Scheduler
 from search_spaces.candidate import Candidate
+from search_spaces.register import kinds, lookup
 from search_spaces.space import load_space
 from workers.contract import EpochResult, LegResult
 
@@ -61,7 +64,12 @@ class World:
 
     def run(self) -> None:
         """Search to the end."""
-        self._record([events.opened({}, "", protocol={}, versions={}, seed=0), events.leading({}, 1)])
+        self._record(
+            [
+                events.opened({}, "", protocol={}, versions={}, seed=0),
+                events.leading({}, 1, slots=self.settings.slots, whole=1, fix={}),
+            ]
+        )
         while True:
             begun = time.process_time()
             answer = self.engine.ask(self.now)
@@ -124,48 +132,18 @@ def size_of(candidate: Candidate) -> dict[str, float]:
     return {"parameters": 1e6 * candidate.recipe.learning_rate}
 
 
-def settings_of(trials: int, slots: int, *, kind: Kind, several: bool) -> EngineSettings:
+def settings_of(trials: int, slots: int, *, kind: Kind, sampler: str, several: bool) -> EngineSettings:
     """The search that is measured."""
     objectives = (Objective("dice"), Objective("parameters", "minimize"))
     return EngineSettings(
         space=load_space("compact"),
         objectives=objectives if several else objectives[:1],
         gate=size_of,
-        sampler=Independent(),
+        sampler=lookup(Sampler, sampler)(),  # type: ignore[type-abstract]  # entries are concrete
         scheduler=Scheduler(kind),
         trials=trials,
         slots=slots,
     )
-
-
-def decide_again(world: World) -> int:
-    """Ask before each recorded decision; how many were compared.
-
-    Raises:
-        AssertionError: An answer is not the recorded one.
-    """
-    engine, compared, place = Engine(world.settings), 0, 0
-    while place < len(world.written):
-        event = world.written[place]
-        if event.kind in ("opened", "leading", "epoch", "leg_ended"):
-            engine.apply(event)
-            place += 1
-            continue
-        ends = world.written[place - 1].kind in ("leg_ended", "epoch") and event.kind in (
-            "trial_ended",
-            "halted",
-        )
-        drafts = () if ends else engine.ask(event.at).drafts
-        for draft in drafts:
-            recorded = world.written[place]
-            assert (draft.kind, draft.body) == (recorded.kind, recorded.body), recorded
-            engine.apply(recorded)
-            place += 1
-        compared += bool(drafts)
-        if not drafts:
-            engine.apply(event)  # a verdict that came with the end of a leg
-            place += 1
-    return compared
 
 
 def main() -> None:
@@ -176,9 +154,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--wide", type=int, default=10_000)
     parser.add_argument("--kind", choices=get_args(Kind), default="asha")
+    parser.add_argument("--sampler", choices=kinds(Sampler), default="random")
     parser.add_argument("--several", action="store_true", help="two objectives: Dice and parameters")
     options = parser.parse_args()
-    world = World(settings_of(options.trials, 16, kind=options.kind, several=options.several))
+    told = {"kind": options.kind, "sampler": options.sampler, "several": options.several}
+    world = World(settings_of(options.trials, 16, **told))
     begun = time.process_time()
     world.run()
     live = time.process_time() - begun
@@ -186,17 +166,18 @@ def main() -> None:
     Engine(world.settings).replay(world.written)
     replay = time.process_time() - begun
     begun = time.process_time()
-    compared = decide_again(world)
+    followed = follow(world.written, lambda _: world.settings)
     again = time.process_time() - begun
-    print(
-        f"{options.kind}, {options.trials} trials on 16 workers, {len(world.written)} events; CPU seconds of one core"
-    )
+    who = f"{options.sampler}, {options.kind}, {options.trials} trials on 16 workers"
+    print(f"{who}, {len(world.written)} events; CPU seconds of one core")
     print(f"  live    {live:7.2f} s, {len(world.new_trials) + len(world.promotions)} legs handed out")
     print(f"  replay  {replay:7.2f} s")
-    print(f"  again   {again:7.2f} s, {compared} decisions compared, all the same")
+    same = sum(followed.same.values())
+    print(f"  again   {again:7.2f} s, decisions identical: {same} of {followed.decisions}")
+    assert followed.difference is None, followed.difference
     if options.wide:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        settings = settings_of(2 * options.wide, options.wide, kind=options.kind, several=options.several)
+        settings = settings_of(2 * options.wide, options.wide, **told)
         wide = World(settings, keep=False)
         wide.run()
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

@@ -7,14 +7,15 @@ from typing import TypeVar
 
 import torch
 
-from orchestrator.engine.objective import COSTS, objectives_of
+from orchestrator.engine.objective import COSTS
 from orchestrator.engine.sampler import Breeder, Sampler
 from orchestrator.engine.screening import Screening
-from orchestrator.engine.settings import EngineSettings, Scheduler
+from orchestrator.engine.settings import EngineSettings
 from orchestrator.job import Job, JobError
 from orchestrator.loss_gate import make_loss_gate
 from orchestrator.places import absolute, search_folder
 from orchestrator.plugins import PluginError, load_plugin, plugin_digests
+from orchestrator.rules import engine_settings, sampler_names, sampler_of
 from orchestrator.slots import Node, ResourceError, Slots, divide
 from orchestrator.yaml_document import Document, Path, Problem
 from search_spaces.candidate import Candidate
@@ -40,10 +41,7 @@ from workers.regions import by_name
 
 T = TypeVar("T")
 
-AUTO = "tpe"  # what ``auto`` stands for after the presets
-AUTO_SEVERAL = "pareto_evolution"  # with several objectives, see docs/benchmarks.md
 FIRST_METRICS = ("dice", "miou", "accuracy", "iou")  # what results of every version hold
-LEARNED_LIMITS = (LATENCY,)  # known once an epoch was trained
 PROTOCOL = 1  # raised when the evaluator, splits or training code change what a result means
 
 
@@ -132,13 +130,13 @@ class _Planner:
         view = None if dataset is None else self._view(dataset, regions or ())
         slots = self._slots()
         space = self._space(slots)
-        sampler = self._sampler()
+        self._check_sampler()
         self._check_screening()
         if dataset is not None and regions is not None:
             self._objective(dataset, regions)
-        if self.problems or not (dataset and view and space and sampler and slots):
+        if self.problems or not (dataset and view and space and slots):
             raise JobError(self.document.source, self.problems)
-        settings = self._settings(dataset, view, space, sampler, slots)
+        settings = self._settings(dataset, view, space, slots)
         against = self._against(space)
         if self.problems:
             raise JobError(self.document.source, self.problems)
@@ -154,40 +152,17 @@ class _Planner:
         )
         return Plan(job, dataset, view, settings, against, slots)
 
-    def _settings(
-        self, dataset: Dataset, view: DataView, space: Space, sampler: Sampler, slots: Slots
-    ) -> EngineSettings:
+    def _settings(self, dataset: Dataset, view: DataView, space: Space, slots: Slots) -> EngineSettings:
         job = self.job
-        scheduler = job.search.scheduler
-        limits = {str(name): float(limit) for name, limit in job.constraints.items()}
         outputs = view.num_outputs(dataset.num_classes)
-        return EngineSettings(
-            space=space,
-            objectives=objectives_of(job.objectives),
-            sampler=sampler,
-            scheduler=Scheduler(
-                scheduler.kind, scheduler.max_epochs, scheduler.min_epochs, scheduler.reduction
-            ),
-            seed=job.search.seed,
-            trials=job.budget.trials,
+        batch = view.batch if "memory_bytes" in job.constraints else None
+        return engine_settings(
+            job,
+            space,
             slots=slots.count,
-            wall_s=job.budget.wall_s,
-            worker_hours=job.budget.worker_hours,
-            constraints={name: limit for name, limit in limits.items() if name not in LEARNED_LIMITS},
-            limits={name: limit for name, limit in limits.items() if name in LEARNED_LIMITS},
-            presets=tuple(preset_candidates(space)) if job.search.presets else (),
-            repeats=job.search.repeats,
-            reuse=job.search.reuse,
-            inherit=job.search.inherit,
-            batch=view.batch,
             whole=slots.whole,
-            gate=make_gate(
-                dataset.num_channels,
-                outputs,
-                view.size,
-                batch=view.batch if "memory_bytes" in job.constraints else None,
-            ),
-            loss_gate=make_loss_gate(2 if view.regions else dataset.num_classes),
+            gate=make_gate(dataset.num_channels, outputs, view.size, batch=batch),
+            loss_gate=make_loss_gate(2 if view.regions else dataset.num_classes, regions=bool(view.regions)),
             screening=make_screening(job, dataset.num_channels, outputs, view.size),
         )
 
@@ -251,23 +226,17 @@ class _Planner:
             fix["recipe.precision"] = "fp32"
         return fix
 
-    def _sampler(self) -> Sampler | None:
-        name = self.job.search.sampler
-        known = ("auto", *kinds(Sampler))
+    def _check_sampler(self) -> None:
+        name, known = self.job.search.sampler, sampler_names()
         if name not in known:
             self._problem(("search", "sampler"), unknown_name("sampler", name, known))
-            return None
-        if name == "auto":
-            name = AUTO if sum(map(len, self.job.objectives.values())) == 1 else AUTO_SEVERAL
-        sampler = lookup(Sampler, name)()  # type: ignore[type-abstract]  # entries are concrete
-        if self.job.search.inherit and not isinstance(sampler, Breeder):
+        elif self.job.search.inherit and not isinstance(sampler := sampler_of(self.job), Breeder):
             able = ", ".join(kind for kind in known[1:] if issubclass(lookup(Sampler, kind), Breeder))  # type: ignore[type-abstract]
             self._problem(
                 ("search", "inherit"),
-                f"the sampler {name!r} makes no children of trials, so nothing is inherited; choose one that does ({able}), or "
-                "remove inherit.",
+                f"the sampler {sampler.kind!r} makes no children of trials, so nothing is inherited; choose one that does "
+                f"({able}), or remove inherit.",
             )
-        return sampler
 
     def _check_screening(self) -> None:
         asked = self.job.search.screening

@@ -4,9 +4,11 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from orchestrator.errors import JournalError
 from orchestrator.job import Job
 from search_spaces.foreign import OWN, code_digest
 
@@ -58,6 +60,30 @@ def load_plugin(name: str) -> None:
 def plugin_digests(job: Job) -> dict[str, str]:
     """Content of the user's modules, by name."""
     return {name: code_digest(name) for name in module_names(job)}
+
+
+def check_unchanged(name: str, job: Job, protocol: Mapping[str, Any]) -> None:
+    """Import the plug-ins of a search that stands in the journal, which must be those that it began with.
+
+    Args:
+        name: The search.
+        job: Its job.
+        protocol: As its ``opened`` holds it.
+
+    Raises:
+        JournalError: One is missing or has other code.
+    """
+    try:
+        for plugin in job.plugins:
+            load_plugin(plugin)
+        present = plugin_digests(job)
+    except PluginError as error:
+        raise JournalError(f"search {name!r}: plugins: {error}") from None
+    for module, code in protocol.get("plugins", {}).items():
+        if present.get(module) != code:
+            raise JournalError(
+                f"search {name!r} began with other code in {module}; restore that code, or begin a new search."
+            )
 
 
 def plugin_files(names: Iterable[str]) -> dict[str, Path]:

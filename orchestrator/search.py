@@ -48,14 +48,34 @@ class Session:
     renewed: float = 0.0
     pausing: bool = False
 
-    def record(self, drafts: Sequence[Draft], *, answered: Sequence[Message] = ()) -> None:
-        """Journal events, then let the engine and the watcher know them."""
+    def record(
+        self, drafts: Sequence[Draft], *, at: float | None = None, answered: Sequence[Message] = ()
+    ) -> None:
+        """Journal events, then let the engine and the watcher know them.
+
+        Args:
+            drafts: The events.
+            at: The time that the engine was told when it decided on them; now where it was not asked.
+            answered: Messages that they answer.
+        """
         if not drafts and not answered:
             return
-        for event in self.journal.append(self.leadership, drafts, answered=answered):
+        for event in self.journal.append(self.leadership, drafts, at=at, answered=answered):
             self.engine.apply(event)
             self.watch(event, self.engine)
         self.renewed = time.monotonic()
+
+    def lead(self) -> None:
+        """Journal that this driver leads, and by what it decides."""
+        told, driver = self.engine.settings, Driver.current()
+        draft = events.leading(
+            driver.to_json(),
+            self.leadership.fence,
+            slots=told.slots,
+            whole=told.whole,
+            fix=self.plan.job.fix,
+        )
+        self.record([draft])
 
     def rows(self, purpose: Purpose) -> tuple[Row, ...]:
         """Trials of a purpose, best first."""
@@ -94,15 +114,14 @@ def open_session(plan: Plan, journal: Journal, executor: Executor, watch: Watch)
     Raises:
         LedError: Another driver leads it.
     """
-    driver = Driver.current()
-    leadership = journal.lead(plan.job.name, driver)
+    leadership = journal.lead(plan.job.name, Driver.current())
     engine = Engine(plan.settings)
     written = journal.read(plan.job.name)
     engine.replay(written)
     lost = [trial for trial in engine.state.trials if trial.leg is not None]
     session = Session(plan, journal, leadership, engine, executor, watch)
     try:
-        session.record([events.leading(driver.to_json(), leadership.fence)])
+        session.lead()
         if len(written) > 1 and all(event.kind in ("opened", "evidence", "noted") for event in written):
             for event in written:  # the first driver: nobody was told what the search began with
                 session.watch(event, engine)
@@ -157,8 +176,7 @@ def _heed(session: Session) -> None:
     if "cancel" in verbs:
         session.executor.close()
         session.running.clear()
-        # What ran is lost, as with a driver that died.
-        session.record([events.leading(Driver.current().to_json(), session.leadership.fence)])
+        session.lead()  # what ran is lost, as with a driver that died
     elif "pause" in verbs and not session.engine.state.stop_requested:
         session.pausing = True
         for trial in session.running:
@@ -168,8 +186,9 @@ def _heed(session: Session) -> None:
 def _hand_out(session: Session) -> bool:
     """Start every leg that fits; True where the engine has no more for now and for ever."""
     while True:
-        answer = session.engine.ask(time.time())
-        session.record(answer.drafts)
+        now = time.time()
+        answer = session.engine.ask(now)
+        session.record(answer.drafts, at=now)
         match answer.step:
             case Start(order):
                 session.running.add(order.trial)
@@ -182,20 +201,20 @@ def _hand_out(session: Session) -> bool:
 
 def _take(session: Session, result: Result) -> None:
     """Journal a result; ask its leg to end, or remove the checkpoint that it makes superfluous."""
-    engine = session.engine
+    engine, now = session.engine, time.time()
     trial = engine.state.trials[result.trial]
     before = trial.checkpoint
     waited = _waited_for(engine.state, trial)
     if isinstance(result, EpochResult):
-        reaction = engine.report(result, time.time())
-        session.record(reaction.drafts)
+        reaction = engine.report(result, now)
+        session.record(reaction.drafts, at=now)
         if reaction.stop:
             session.executor.stop(result.trial)
         if trial.checkpoint == result.checkpoint and before and not engine.state.heirs.need(before):
             delete_checkpoint(before)
     else:
         session.running.discard(result.trial)
-        session.record(engine.tell(result, time.time()))
+        session.record(engine.tell(result, now), at=now)
     if waited is not None and not _is_kept(engine.state, waited):
         delete_checkpoint(waited.checkpoint)
 

@@ -16,7 +16,7 @@ from orchestrator.journal import Journal
 from orchestrator.lead import Place, lead, led
 from orchestrator.places import DEFAULT_STORAGE, NO_RAW, journal_url
 from orchestrator.plan import Plan, make_plan
-from orchestrator.plugins import make_importable, plugin_digests
+from orchestrator.plugins import check_unchanged, make_importable
 from orchestrator.progress import evidence_line
 from orchestrator.reading import (
     ask,
@@ -241,10 +241,5 @@ def plan_of(journal: Journal, name: str, *, nodes: tuple[Node, ...] | None = Non
             f"search {name!r} began on data {opened.body['data_digest'][:12]}, but {plan.job.dataset} now holds "
             f"{plan.dataset.digest[:12]}; results on different data cannot stand in one search: begin a new one."
         )
-    present = plugin_digests(plan.job)
-    for module, code in opened.body["protocol"].get("plugins", {}).items():
-        if present.get(module) != code:
-            raise JournalError(
-                f"search {name!r} began with other code in {module}; restore that code, or begin a new search."
-            )
+    check_unchanged(name, plan.job, opened.body["protocol"])
     return plan

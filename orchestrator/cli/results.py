@@ -1,5 +1,6 @@
 """Commands that show, export, check and use what a search found."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,8 @@ from orchestrator.cli.output import console, print_json, print_table
 from orchestrator.places import DEFAULT_STORAGE, tracking_uri
 
 if TYPE_CHECKING:
+    from orchestrator.engine.decisions import Followed
+    from orchestrator.engine.events import Event
     from workers.predict import Prediction
 
 Export = Annotated[str, typer.Argument(help="An export: a folder or s3://…", show_default=False)]
@@ -58,6 +61,10 @@ def leaderboard(
 def audit(
     name: Search,
     files: Annotated[bool, typer.Option(help="Look at checkpoints, too.")] = True,
+    decisions: Annotated[
+        bool,
+        typer.Option("--decisions", help="Decide all that was decided again, too, from the journal alone."),
+    ] = False,
     storage: Storage = DEFAULT_STORAGE,
     address: Address = None,
     allow_open: AllowOpen = False,
@@ -65,9 +72,12 @@ def audit(
 ) -> None:
     """Check that a search lost nothing and counts nothing twice, and that its checkpoints are whole; exit 1 where not.
 
-    Example: segsearch audit hippocampus
+    With --decisions also that each decision follows from the events before it: which candidate is asked or turned down, which
+    trial goes on, stops or ends and when, what a leg is, when the search is over.
+
+    Example: segsearch audit hippocampus --decisions
     """
-    command = ["audit", name, "--files" if files else "--no-files"]
+    command = ["audit", name, "--files" if files else "--no-files", *(["--decisions"] if decisions else [])]
     forward(command, address, storage=storage, allow_open=allow_open, as_json=as_json)
     from orchestrator.audit import faults
     from orchestrator.journal import Journal
@@ -75,16 +85,46 @@ def audit(
 
     written = Journal(journal_url(storage)).read(name)
     found = faults(written, files=files)
+    followed, seconds = _decide_again(name, written) if decisions else (None, 0.0)
     if as_json:
-        print_json({"events": len(written), "faults": found})
+        more = {} if followed is None else {"decisions": asdict(followed) | {"seconds": seconds}}
+        print_json({"events": len(written), "faults": found, **more})
     else:
-        print(
-            "\n".join(
-                [f"{name}: {len(written)} events, {len(found)} faults", *(f"  - {fault}" for fault in found)]
-            )
-        )
-    if found:
+        lines = [f"{name}: {len(written)} events, {len(found)} faults", *(f"  - {fault}" for fault in found)]
+        print("\n".join([*lines, *([] if followed is None else _follow_lines(name, followed, seconds))]))
+    if found or (followed is not None and followed.difference is not None):
         raise typer.Exit(1)
+
+
+def _decide_again(name: str, written: "Sequence[Event]") -> tuple["Followed", float]:
+    """How far the decisions follow, and seconds of one core that deciding them again took."""
+    from orchestrator.engine.decisions import follow
+    from orchestrator.plugins import make_importable
+    from orchestrator.rules import settings_of
+
+    make_importable(Path())
+    settings = settings_of(name, written)
+    begun = time.process_time()
+    return follow(written, settings), time.process_time() - begun
+
+
+def _follow_lines(name: str, followed: "Followed", seconds: float) -> list[str]:
+    """What was decided again, in a line; then the first difference, and what could only be taken as it is."""
+    same = sum(followed.same.values())
+    lines = [
+        f"{name}: {same:,} of {followed.decisions:,} decisions follow from the journal ({seconds:.1f} s)"
+    ]
+    if followed.difference is not None:
+        lines.append(
+            f"  - event {followed.difference.seq}: {followed.difference.message}; what comes after it was not looked at"
+        )
+    if followed.requests:
+        lines.append(f"  {followed.requests} trainings outside the search were asked for, not decided")
+    if followed.untold:
+        lines.append(
+            f"  {followed.untold} drivers did not tell their slots: as many count as legs ran side by side"
+        )
+    return lines
 
 
 def retrain(

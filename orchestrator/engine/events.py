@@ -76,6 +76,7 @@ class Event:
 Lift = Callable[[JSON], JSON]
 _lifts: dict[tuple[str, int], Lift] = {
     ("asked", 1): lambda body: {**body, "parent": None},
+    ("leading", 1): lambda body: {**body, "slots": None, "whole": None, "fix": None},
     ("leg_started", 1): lambda body: {**body, "micro_batches": 1, "share": None},
     ("halted", 1): lambda body: {**body, "violation": 0.0},
 }
@@ -152,9 +153,25 @@ def evidence(
     return Draft("evidence", {**body, **more, **rest, "epochs": list(epochs), "checkpoint": checkpoint})
 
 
-def leading(driver: Mapping[str, Any], fence: int) -> Draft:
-    """A driver took the search over; legs of an earlier driver are lost from here on."""
-    return Draft("leading", {"driver": dict(driver), "fence": fence})
+def leading(
+    driver: Mapping[str, Any],
+    fence: int,
+    *,
+    slots: int | None = None,
+    whole: int | None = None,
+    fix: Mapping[str, Any] | None = None,
+) -> Draft:
+    """A driver took the search over; legs of an earlier driver are lost from here on.
+
+    Args:
+        driver: Who it is.
+        fence: Of its leadership.
+        slots: Legs of one slot that it runs side by side. What follows is None in journals of version 1.
+        whole: Slots that one leg may take at once.
+        fix: How it narrows the space: the job's ``fix``, and what its machine decides.
+    """
+    body = {"driver": dict(driver), "fence": fence, "slots": slots, "whole": whole}
+    return Draft("leading", {**body, "fix": None if fix is None else dict(fix)}, version=2)
 
 
 def asked(

@@ -25,6 +25,7 @@ RANDOM_ATTEMPTS = 92
 MAX_ATTEMPTS = (
     200  # rejected proposals in a row after which the space counts as exhausted; the last half mutates
 )
+LOSS_FAULT = "its loss cannot train a network: "  # begins the message of such a rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _judge(
             message = f"{limit} {value:,.12g} is above the job's limit of {allowed:,.12g}"
             return turn_down("constraint", message, limit=limit, value=value, allowed=allowed)
     if (fault := settings.loss_gate(candidate.loss)) is not None:
-        return turn_down("loss", f"its loss cannot train a network: {fault.message}", limit=fault.lacks)
+        return turn_down("loss", f"{LOSS_FAULT}{fault.message}", limit=fault.lacks)
     numbers = dict(profile)
     screening = settings.screening
     if screening is not None and source not in UNSCREENED:

@@ -28,7 +28,7 @@ class Searching:
         )
         self.write([events.opened({}, "d", protocol={}, versions={}, seed=0)])
 
-    def write(self, drafts: Any) -> None:
+    def write(self, drafts: Any, *, at: float | None = None) -> None:
         for draft in drafts:
             self.state.apply(Event(self.state.seq + 1, draft.kind, draft.version, time.time(), draft.body))
 

@@ -105,7 +105,8 @@ class Driver:
         self.engine = Engine(self.settings)
         self.engine.replay(self.log.events)
         self.fence += 1
-        if self.write([events.leading({"pid": self.fence}, self.fence)], until):
+        told = {"slots": self.settings.slots, "whole": self.settings.whole, "fix": {}}
+        if self.write([events.leading({"pid": self.fence}, self.fence, **told)], until):
             return None
         for _ in range(polls):
             answer = self.engine.ask(place.now)
