@@ -81,6 +81,11 @@ class Architecture:
             )
         if refusal := self.decoder.refusal(levels, self.skip):
             raise SpaceError(f"architecture.decoder: {refusal}")
+        if self.decoder.finds_objects and (self.auxiliary or self.pyramid is not None):
+            raise SpaceError(
+                f"architecture.decoder: {self.decoder.kind} is trained by losses of its own, which auxiliary heads and a "
+                "pyramid of images do not have; leave them out."
+            )
         maps = {
             "encoder": len(levels.channels),
             "decoder": len(self.decoder.out_levels(levels, num_classes=2).channels),

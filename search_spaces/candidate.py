@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from search_spaces.architecture import Architecture
 from search_spaces.codec import canonical, from_json, json_text, text_digest, to_json
+from search_spaces.errors import SpaceError
 from search_spaces.foreign import foreign_code
 from search_spaces.loss import Loss
 from search_spaces.preprocessing import Preprocessing
@@ -29,6 +30,10 @@ class Candidate:
     recipe: Recipe = field(default_factory=Recipe)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
+    def __post_init__(self) -> None:
+        if self.loss.of_logits == self.architecture.decoder.finds_objects:
+            raise SpaceError(_unfit(self))
+
 
 def digest(candidate: Candidate) -> str:
     """Name of a candidate: BLAKE2b-128 of its canonical JSON, the same in every process.
@@ -41,6 +46,21 @@ def digest(candidate: Candidate) -> str:
 def architecture_digest(candidate: Candidate) -> str:
     """Name of the network alone; weights fit wherever it is the same."""
     return _digest(candidate.architecture)
+
+
+def _unfit(candidate: Candidate) -> str:
+    """Why a loss cannot train a network."""
+    decoder = candidate.architecture.decoder.kind
+    kinds = ", ".join(weighted.term.kind for weighted in candidate.loss.terms)
+    if candidate.architecture.decoder.finds_objects:
+        return (
+            f"loss.terms: {kinds} given, but the decoder {decoder} is trained by losses of its own; "
+            "choose the term detection alone."
+        )
+    return (
+        f"loss.terms: {kinds} takes its value from a network that finds objects, which the decoder {decoder} does not; "
+        "choose the decoder mask_rcnn, or another loss."
+    )
 
 
 def _digest(value: object) -> str:

@@ -17,12 +17,15 @@ class Decoder(Entry, ABC):
     Attributes:
         classifies: Whether what it returns are logits already, so that the head is left out.
         unpools: Whether it needs the places of the encoder's maxima.
+        finds_objects: Whether it is trained by losses of its own, which compare objects: the loss is ``detection`` alone, and
+            the module has ``losses`` and ``counted``, see ``mask_rcnn``.
     """
 
     family: ClassVar[str] = "decoder"
     folder: ClassVar[str] = "search_spaces.decoders"
     classifies: ClassVar[bool] = False
     unpools: ClassVar[bool] = False
+    finds_objects: ClassVar[bool] = False
 
     @abstractmethod
     def out_levels(self, levels: Levels, num_classes: int) -> Levels:

@@ -37,6 +37,7 @@ class LossTerm(Entry, ABC):
         bounds: Least and largest value.
         least_at_truth: Whether the right answer has the least value; not so for most regularisers.
         unlabelled: Whether it learns from samples without labels, too.
+        of_logits: Whether logits are what it is computed of; one that is not stands alone.
         needs: What it uses beside logits and labels; see ``LossExtras``.
         cost: What it takes beside the softmax: passes over pixels, a sort, distance transforms, a forward pass.
     """
@@ -48,6 +49,7 @@ class LossTerm(Entry, ABC):
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     least_at_truth: ClassVar[bool] = True
     unlabelled: ClassVar[bool] = False
+    of_logits: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset()
     cost: ClassVar[Cost] = "pixel"
 
@@ -111,11 +113,22 @@ class Loss:
             raise SpaceError(
                 f"loss.terms: no term of {kinds} gives a gradient everywhere at all times; add one, such as cross_entropy."
             )
+        if not self.of_logits and (len(self.terms) > 1 or self.balance == "gradients"):
+            alone = next(weighted.term.kind for weighted in self.terms if not weighted.term.of_logits)
+            raise SpaceError(
+                f"loss.terms: {alone} is computed inside the network, which gives no logits to other terms in training; "
+                "let it stand alone, with balance values."
+            )
 
     @property
     def needs(self) -> frozenset[Need]:
         """What its terms use beside logits and labels."""
         return frozenset().union(*(weighted.term.needs for weighted in self.terms))
+
+    @property
+    def of_logits(self) -> bool:
+        """Whether all of its terms are computed of logits."""
+        return all(weighted.term.of_logits for weighted in self.terms)
 
     def __call__(
         self,

@@ -70,7 +70,12 @@ class Fault:
 
 @functools.lru_cache(maxsize=10_000)
 def fault_of(loss: Loss, *, num_classes: int) -> Fault | None:
-    """The first property that a loss lacks, or None; a function of its arguments, remembered."""
+    """The first property that a loss lacks, or None; a function of its arguments, remembered.
+
+    A loss that is not computed of logits is not judged: what it teaches is up to the network.
+    """
+    if not loss.of_logits:
+        return None
     try:
         _value_at(loss, _truths()["large"], num_classes, SURE, "large", 0.0)
     except SpaceError as error:

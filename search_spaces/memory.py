@@ -104,8 +104,8 @@ def _needs(
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), _Copies(own) as copies:
             x = torch.empty(IMAGES, in_channels, *input_size)
             with _precision(precision):
-                outputs = network.training_logits(x)
-            for logits, _ in outputs:
+                outputs = network.compared(x)
+            for logits in outputs:
                 probs = torch.log_softmax(logits.float(), 1).exp()  # a loss on the distribution
                 probs.square().sum()  # and one on the regions
     weights = FLOAT_BYTES * sum(weight.numel() for weight in network.parameters())

@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,7 @@ class Network(nn.Module):
         self.encoder = architecture.encoder.build(layers, architecture.front.out_channels(in_channels))
         self.context = architecture.context.build(layers, deepest)
         self.decoder = architecture.decoder.build(layers, levels, architecture.skip, num_classes)
+        self.finds_objects = architecture.decoder.finds_objects
         self.head: nn.Module = nn.Identity()
         if not architecture.decoder.classifies:
             self.head = architecture.head.build(
@@ -104,6 +106,27 @@ class Network(nn.Module):
             weights += [self.pyramid.weight] * len(self.pyramid.scales)
         return list(zip(self._logits(x, training=True), weights, strict=True))
 
+    def object_losses(self, x: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """Of a network that finds objects: its losses, once labels (-1 where ignored) and numbers of objects are given.
+
+        Shape:
+            (N, in_channels, *S) -> a function of two maps (N, *S) that returns one value a loss.
+        """
+        features = self._features(pad_to_stride(x, self.stride))
+        return cast(Callable[[Tensor, Tensor], Tensor], cast(Any, self.decoder).losses(features))
+
+    def compared(self, x: Tensor) -> list[Tensor]:
+        """What losses are computed of in training, in a pass that is only counted; any shapes (N, C, ...)."""
+        if not self.finds_objects:
+            return [logits for logits, _ in self.training_logits(x)]
+        features = self._features(pad_to_stride(x, self.stride))
+        return cast(list[Tensor], cast(Any, self.decoder).counted(features))
+
+    def _features(self, x: Tensor) -> Features:
+        features: Features = self.encoder(self.front(x))
+        features.maps[-1] = self.context(features.maps[-1])
+        return features
+
     def _logits(self, x: Tensor, *, training: bool) -> list[Tensor]:
         size = tuple(x.shape[2:])
         x = pad_to_stride(x, self.stride)
@@ -115,8 +138,7 @@ class Network(nn.Module):
 
     def _scores(self, x: Tensor, *, training: bool) -> tuple[list[Tensor], Tensor]:
         """Scores, and in training those of the auxiliary heads, of any size; what the head took."""
-        features: Features = self.encoder(self.front(x))
-        features.maps[-1] = self.context(features.maps[-1])
+        features = self._features(x)
         decoded: list[Tensor] = self.decoder(features)
         scores = [self.head(decoded[0])]
         heads = zip(self.auxiliary, self.auxiliary_heads, strict=True) if training else ()

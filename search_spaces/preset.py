@@ -98,4 +98,6 @@ def _first_point(space: Space) -> Candidate:
 
 
 def _with_losses(base: Candidate) -> list[tuple[str, Candidate]]:
+    if base.architecture.decoder.finds_objects:  # which has a loss of its own
+        return []
     return [(preset.name, replace(base, loss=preset.loss)) for preset in loss_presets()]

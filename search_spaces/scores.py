@@ -12,7 +12,9 @@ from torch import Tensor
 
 from search_spaces.errors import SpaceError
 
-Need = Literal["distance", "neighbours", "image", "prediction_distance", "second", "critic"]
+Need = Literal[
+    "distance", "neighbours", "objects", "image", "prediction_distance", "second", "critic", "detection"
+]
 
 MEAN, SUM = 1, 2  # torch's numbers of these reductions
 TINY = 1e-6  # under any sum of weights, but for that of no pixel
@@ -32,6 +34,7 @@ class LossExtras:
             the class is absent or fills the sample.
         neighbours: ``neighbours``: sum of the distances to the two nearest objects (connected components of any
             class but 0), (N, *S) float32; infinite where the sample has fewer than two.
+        objects: ``objects``: numbers of the objects of a sample from 1, 0 where there is none, (N, *S) int32.
         image: ``image``: what the network saw, (N, C, *S).
         distances: ``prediction_distance``: a function of bool masks (M, *S) that returns their signed distance maps
             (M, *S) float32 on the same device, as in ``distance``.
@@ -39,16 +42,20 @@ class LossExtras:
             (N, K, *S).
         critic: ``critic``: a function of image (N, C, *S) and class maps (N, K, *S) that returns a logit of being
             real for each sample or patch.
+        detection: ``detection``: of a network that finds objects, a function of labels (N, *S), -1 where they are ignored, and
+            ``objects`` that returns its own losses (L,) of the batch.
     """
 
     fraction: float = 0.0
     spacing: tuple[float, ...] = ()
     distance: Tensor | None = None
     neighbours: Tensor | None = None
+    objects: Tensor | None = None
     image: Tensor | None = None
     distances: Callable[[Tensor], Tensor] | None = None
     second: Tensor | None = None
     critic: Callable[[Tensor, Tensor], Tensor] | None = None
+    detection: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def to(self, device: torch.device | str) -> "LossExtras":
         """The same with all tensors on a device."""
@@ -220,6 +227,11 @@ class Scores:
         return cast(Tensor, self._extra("neighbours", self.extras.neighbours))
 
     @property
+    def objects(self) -> Tensor:
+        """Numbers of the objects of each sample, (N, *S)."""
+        return cast(Tensor, self._extra("objects", self.extras.objects))
+
+    @property
     def image(self) -> Tensor:
         """What the network saw, (N, C, *S) float32."""
         return cast(Tensor, self._extra("image", self.extras.image)).float()
@@ -238,6 +250,11 @@ class Scores:
     def critic(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Logit of being real of image and class maps."""
         return cast(Callable[[Tensor, Tensor], Tensor], self._extra("critic", self.extras.critic))
+
+    @property
+    def detection(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Losses of a network that finds objects, of labels and numbers of objects."""
+        return cast(Callable[[Tensor, Tensor], Tensor], self._extra("detection", self.extras.detection))
 
     def _extra(self, need: Need, value: object) -> object:
         if value is None:

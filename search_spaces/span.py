@@ -41,7 +41,7 @@ Accept = Callable[[Any], bool]
 
 QUARTER = 4  # widths are offered at a quarter, too: published networks are for large machines
 MOST_NODES = 16  # of cells with fields of their own
-DEAD = ("zero",)  # a cell of it alone computes nothing
+ALONE = ("zero", "mask_rcnn")  # a cell of the one computes nothing; the other goes with a loss of its own
 
 
 def span(choose: Choose, presets: Sequence[str], *, every_kind: bool = False) -> Candidate:
@@ -113,7 +113,7 @@ class _Parts:
         found = list(dict.fromkeys(seen))
         if self.every_kind:
             known = {one.kind for one in found}
-            more = [kind for kind in kinds(family) if kind not in known and kind not in DEAD]
+            more = [kind for kind in kinds(family) if kind not in known and kind not in ALONE]
             found += [one for kind in more if (one := _standard(family, kind)) is not None]
         return found
 

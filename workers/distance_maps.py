@@ -50,8 +50,8 @@ def label_maps(
         regions: What is learned instead of classes; each has maps of its own, as of two classes.
 
     Shape:
-        labels (N, *S) int64; ``distance`` (N, K, *S) and ``neighbours`` (N, *S) float32; of regions (N, R, 2, *S) and
-        (N, R, *S).
+        labels (N, *S) int64; ``distance`` (N, K, *S) and ``neighbours`` (N, *S) float32, ``objects`` (N, *S) int32; of regions
+        (N, R, 2, *S) and twice (N, R, *S).
     """
     if regions:
         inside = region_labels(labels, regions, ignore_index=ignore_index).flatten(0, 1)
@@ -69,6 +69,9 @@ def label_maps(
     if "neighbours" in needs:
         sums = [neighbour_distances(sample, ignore_index=ignore_index, spacing=steps) for sample in samples]
         maps["neighbours"] = torch.from_numpy(np.stack(sums))
+    if "objects" in needs:
+        numbers = [components(sample, without=(0, ignore_index))[0] for sample in samples]
+        maps["objects"] = torch.from_numpy(np.stack(numbers))
     return maps
 
 

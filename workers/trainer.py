@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.candidate import Candidate
+from search_spaces.errors import SpaceError
 from search_spaces.network import Network as SegmentationNetwork
 from search_spaces.network import build_model
 from search_spaces.recipe import Recipe
@@ -31,7 +32,7 @@ WARM_UP = 50  # steps in which the gradients of a loss's terms are measured
 NOISE = 0.1  # of the second prediction's image, relative to the deviation of grey values
 POLY_POWER = 0.9  # Chen et al. 2017, DeepLabV3, section 4
 GIVEN: frozenset[Need] = frozenset(
-    {"distance", "neighbours", "image", "prediction_distance", "second", "critic"}
+    {"distance", "neighbours", "objects", "image", "prediction_distance", "second", "critic", "detection"}
 )
 """What training gives to losses."""
 
@@ -110,6 +111,7 @@ class Trainer:
                     self.training.spacing,
                     distance=maps.get("distance"),
                     neighbours=maps.get("neighbours"),
+                    objects=maps.get("objects"),
                 )
                 values.append(self._step(images, labels, extras))
                 self._update_average((epoch - 1) * steps + step)
@@ -137,9 +139,7 @@ class Trainer:
         extras = self._with_needs(extras.to(self.device), images, labels)
         bf16 = self.candidate.recipe.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
-            outputs = self.model.training_logits(images)
-            if "second" in self.candidate.loss.needs:
-                extras = replace(extras, second=self._second(images))
+            outputs, extras = self._outputs(images, extras)
         if self.norms is not None and extras.fraction < self._warm_up:
             self.norms += share * self._gradient_norms(outputs[0][0], labels, extras)
         loss = self._loss(outputs[0][0], labels, extras) * share
@@ -151,6 +151,16 @@ class Trainer:
             ignored, regions = self.training.ignore_index, self.training.view.regions
             self.adversary.step(images, outputs[0][0], labels, ignore_index=ignored, regions=regions)
         return loss.detach()
+
+    def _outputs(self, images: Tensor, extras: LossExtras) -> tuple[list[tuple[Tensor, float]], LossExtras]:
+        """Logits of all heads with their weights, and extras with what else comes out of the network."""
+        if "detection" in self.candidate.loss.needs:  # which looks at no logits
+            blank = images.new_zeros(len(images), self.training.num_classes, *images.shape[2:])
+            return [(blank, 1.0)], replace(extras, detection=self.model.object_losses(images))
+        outputs = self.model.training_logits(images)
+        if "second" in self.candidate.loss.needs:
+            extras = replace(extras, second=self._second(images))
+        return outputs, extras
 
     def _with_needs(self, extras: LossExtras, images: Tensor, labels: Tensor) -> LossExtras:
         """Extras with what the loss needs beside the maps of the labels that came with the batch."""
@@ -224,7 +234,16 @@ def build_trainer(
     device: str = "cpu",
     micro_batches: int = 1,
 ) -> Trainer:
-    """A trainer at epoch 0; the initial weights are a function of the trial's seed."""
+    """A trainer at epoch 0; the initial weights are a function of the trial's seed.
+
+    Raises:
+        SpaceError: The loss looks at objects of classes where regions are learned.
+    """
+    if training.view.regions and not candidate.loss.of_logits:
+        raise SpaceError(
+            "loss: detection looks at objects of classes, and regions are learned here; leave out data.regions, or choose "
+            "another loss and decoder."
+        )
     place = torch.device(device)
     outputs = training.view.num_outputs(num_classes)
     model = build_model(

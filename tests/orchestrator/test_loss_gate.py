@@ -8,6 +8,7 @@ from search_spaces.loss_battery import fault_of
 from search_spaces.loss_presets import loss_presets
 from search_spaces.losses.active_contour import ActiveContour
 from search_spaces.losses.cross_entropy import CrossEntropy
+from search_spaces.losses.detection import Detection
 from search_spaces.losses.dice import Dice
 from search_spaces.losses.focal import Focal
 from search_spaces.losses.topology import Topology
@@ -22,6 +23,13 @@ def test_training_gives_what_any_named_loss_needs() -> None:
 def test_losses_of_the_compact_space_pass() -> None:
     gate, rng = make_loss_gate(3), random.Random(1)
     assert [gate(sample(load_space("compact"), rng).loss) for _ in range(5)] == [None] * 5
+
+
+def test_a_loss_of_the_network_itself_passes_but_for_regions() -> None:
+    loss = Loss((Weighted(Detection()),))
+    assert make_loss_gate(3)(loss) is None
+    fault = make_loss_gate(2, regions=True)(loss)
+    assert fault is not None and fault.lacks == "needs" and "leave out data.regions" in fault.message
 
 
 def test_a_loss_is_refused_with_its_property() -> None:

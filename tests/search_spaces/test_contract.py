@@ -118,6 +118,7 @@ def test_a_skip_joins_two_features(kind: str, ndim: int) -> None:
 def test_a_decoder_returns_one_of_the_strides(kind: str, skip: str, ndim: int) -> None:
     decoder, way = example(Decoder, kind), example(Skip, skip)
     assert isinstance(decoder, Decoder) and isinstance(way, Skip)
+    skip_impossible(decoder, ndim)
     levels = Levels((4, 8, 12), (1, 2, 4))
     if decoder.refusal(levels, way):
         pytest.skip(f"{kind} does not go with {skip}")

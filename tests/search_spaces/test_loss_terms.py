@@ -14,6 +14,7 @@ from search_spaces.scores import LossExtras
 
 KINDS = kinds(LossTerm)
 NO_NEED = LossExtras()
+OF_LOGITS = [kind for kind in KINDS if lookup(LossTerm, kind).of_logits]  # type: ignore[type-abstract]
 EXTRA_OF = {"prediction_distance": "distances"}  # names of extras that differ from their need
 
 
@@ -40,7 +41,7 @@ def gradient(term: LossTerm, logits: Tensor, labels: Tensor) -> tuple[Tensor, Te
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_LOGITS)
 def test_a_term_keeps_its_bounds_and_is_least_at_the_truth(kind: str, ndim: int) -> None:
     term = term_of(kind)
     logits, labels = batch(ndim)
@@ -55,7 +56,7 @@ def test_a_term_keeps_its_bounds_and_is_least_at_the_truth(kind: str, ndim: int)
     assert term.role in ROLES
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_LOGITS)
 @pytest.mark.parametrize("scale", [1e4, -1e4, 0.0])
 @pytest.mark.parametrize("label", [0, 2])
 def test_extreme_logits_and_one_class_images_stay_finite(kind: str, scale: float, label: int) -> None:
@@ -66,7 +67,7 @@ def test_extreme_logits_and_one_class_images_stay_finite(kind: str, scale: float
     assert torch.isfinite(slope).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_LOGITS)
 def test_nothing_valid_is_zero_with_a_graph(kind: str) -> None:
     logits, labels = batch()
     value, slope = gradient(term_of(kind), logits, torch.full_like(labels, 255))
@@ -77,7 +78,7 @@ def test_nothing_valid_is_zero_with_a_graph(kind: str) -> None:
         assert not slope.any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_LOGITS)
 def test_ignored_pixels_change_nothing(kind: str) -> None:
     if kind == "adversarial":
         pytest.skip("the critic sees whole images")
@@ -89,7 +90,7 @@ def test_ignored_pixels_change_nothing(kind: str) -> None:
     assert not first[1][0, :, 0, :2].any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_LOGITS)
 def test_a_sample_without_labels_counts_only_where_it_teaches(kind: str) -> None:
     """Beside a labelled sample; the value is that of the labelled one alone."""
     term = term_of(kind)
@@ -101,7 +102,7 @@ def test_a_sample_without_labels_counts_only_where_it_teaches(kind: str) -> None
     assert term(logits, labels, extras=extras(labels, 3)).item() == pytest.approx(alone.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_LOGITS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(kind: str, dtype: torch.dtype) -> None:
     logits, labels = batch()
@@ -112,7 +113,7 @@ def test_half_precision_is_computed_in_float32(kind: str, dtype: torch.dtype) ->
     assert torch.equal(value, term_of(kind)(half.float(), labels, extras=given))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_LOGITS)
 def test_the_slope_is_the_one_of_the_value(kind: str) -> None:
     """Along a random direction, against central differences."""
     term = term_of(kind)

@@ -43,8 +43,8 @@ def really_kept(
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-            outputs = network.training_logits(torch.zeros(batch, 1, *size))
-        for logits, _ in outputs:
+            outputs = network.compared(torch.zeros(batch, 1, *size))
+        for logits in outputs:
             torch.log_softmax(logits.float(), 1).exp().square().sum()
     sizes = [t.untyped_storage().nbytes() for place, t in kept.items() if place not in weights]
     return sum(sizes), max(sizes)

@@ -17,7 +17,7 @@ SPACES = {
     "deeplab_family": ("deeplabv3_resnet50", "deeplabv3plus_resnet101", "pspnet50", "dpc", "hdc_duc"),
     "attention": ("attention_unet", "danet", "pan", "bisenet", "attention_to_scale"),
     "medical_3d": ("vnet", "vnas", "reversible_unet", "fc_resnet", "attention_unet_3d"),
-    "everything": preset_names(),
+    "everything": tuple(name for name in preset_names() if name != "mask_rcnn"),
 }
 
 

@@ -12,7 +12,7 @@ from search_spaces.context import Context
 from search_spaces.decoder import Decoder
 from search_spaces.decoders.deepest import Deepest
 from search_spaces.decoders.unet import UNetDecoder
-from search_spaces.encoder import Encoder
+from search_spaces.encoder import Encoder, Levels
 from search_spaces.encoders.cells import Cells
 from search_spaces.errors import MissingPackageError, ShapeError
 from search_spaces.front import Front
@@ -58,13 +58,15 @@ def example(family: type[Entry], kind: str) -> Entry:
 
 
 def skip_impossible(entry: Entry, ndim: int) -> None:
-    """Leave out an encoder whose optional package is missing, or that has no such number of dimensions."""
-    if isinstance(entry, Encoder):
-        try:
-            with torch.device("meta"):
+    """Leave out an encoder or decoder whose package is missing, or that has no such number of dimensions."""
+    try:
+        with torch.device("meta"):
+            if isinstance(entry, Encoder):
                 entry.build(Layers(ndim), 1)
-        except (MissingPackageError, ShapeError) as error:
-            pytest.skip(str(error))
+            if isinstance(entry, Decoder) and entry.finds_objects:
+                entry.build(Layers(ndim), Levels((4, 8), (1, 2)), NoSkip(), 2)
+    except (MissingPackageError, ShapeError) as error:
+        pytest.skip(str(error))
 
 
 def architecture_with(part: str, entry: Entry) -> Architecture:

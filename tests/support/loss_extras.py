@@ -26,6 +26,8 @@ def extras(
         image=torch.randn(len(labels), 2, *labels.shape[1:], generator=generator),
         distances=lambda predicted: signed_distance(predicted, spacing),
         second=torch.randn(sizes, generator=generator),
+        objects=(labels.clamp(0, num_classes) % num_classes > 0).int(),
+        detection=lambda labels, objects: torch.stack([labels.float().mean(), objects.float().mean()]),
         critic=lambda image, maps: (image[:, 0] * maps[:, 1]).flatten(1).mean(1),
     )
 
