@@ -7,7 +7,7 @@ In the profile ``decoded`` images and labels are raw and not compressed, so that
 
 Specified in docs/data-format.md: labels are never a picture's file: their hash then depends on the
 labels and not on who compressed them, and no picture decoder runs for them. A volume is one row whatever its size
-(up to ``workers.volume_file.MAX_BYTES``); bricks belong to a later version.
+(up to ``workers.volume_file.MAX_BYTES``): bricks are made of it once a node (``workers.prepared_cases``).
 """
 
 import hashlib
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from workers.data.columns import column
 from workers.data.manifest import SCHEMA_VERSION, SPLITS, canonical
 from workers.errors import DataError
 from workers.image_file import decode_again
@@ -132,7 +133,7 @@ def encode_row(
     if plain:
         picture, codec = None, "raw"
     pack = _unchanged if plain else _compressed
-    raw = _little_endian(image) if picture is None else picture
+    raw: bytes | memoryview = _little_endian(image) if picture is None else picture
     mask = None if labels is None else _little_endian(labels)
     return Row(
         id=id,
@@ -171,9 +172,11 @@ def to_batch(rows: Sequence[Row], schema: Any) -> Any:
         if field.name in _WORDS:
             words = _WORDS[field.name]
             indices = [None if value is None else words.index(value) for value in values]
-            columns.append(pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(words)))
+            columns.append(
+                pa.DictionaryArray.from_arrays(column(indices, pa.int8()), column(words, pa.string()))
+            )
         else:
-            columns.append(pa.array(values, field.type))
+            columns.append(column(values, field.type))
     return pa.record_batch(columns, schema=schema)
 
 
@@ -229,13 +232,13 @@ def decode_labels(row: Row, where: str, *, copy: bool = True) -> npt.NDArray[np.
     return _array(row.mask, row.mask_codec, "uint8", row.shape[1:], where, copy=copy)
 
 
-def content_hashes(row: Row, where: str) -> tuple[bytes, bytes | None]:
-    """SHA-256 of the image (a picture's bytes, else the array) and of the labels, computed from the payload."""
+def content_hashes(
+    row: Row, image: Array, labels: npt.NDArray[np.uint8] | None
+) -> tuple[bytes, bytes | None]:
+    """SHA-256 of the image (a picture's bytes, else the array) and of the labels, computed from what a row decodes to."""
     stored = row.image_codec in ("jpeg", "png")
-    image = row.image if stored else _little_endian(decode_pixels(row, where))
-    labels = decode_labels(row, where)
     mask = None if labels is None else hashlib.sha256(_little_endian(labels)).digest()
-    return hashlib.sha256(image).digest(), mask
+    return hashlib.sha256(row.image if stored else _little_endian(image)).digest(), mask
 
 
 def affine_of(row: Row) -> npt.NDArray[np.float64] | None:
@@ -251,8 +254,10 @@ def _cell(row: Row, name: str) -> Any:
     return getattr(row, name)
 
 
-def _little_endian(array: Array) -> bytes:
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+def _little_endian(array: Array) -> memoryview:
+    """The bytes of an array in C order, which are its own memory where it lies so."""
+    flat = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1)
+    return flat.view(np.uint8).data
 
 
 def _views(column: Any) -> list[memoryview | None]:
@@ -266,11 +271,11 @@ def _views(column: Any) -> list[memoryview | None]:
     ]
 
 
-def _unchanged(raw: bytes) -> bytes:
+def _unchanged(raw: bytes | memoryview) -> bytes | memoryview:
     return raw
 
 
-def _compressed(raw: bytes) -> bytes:
+def _compressed(raw: bytes | memoryview) -> bytes:
     data: bytes = pa.Codec("zstd", compression_level=ZSTD_LEVEL).compress(raw, asbytes=True)
     return data
 
