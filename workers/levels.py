@@ -4,6 +4,7 @@ Pillow's and Python's loops over bytes take a third of the time of numpy's ``bin
 both turn every byte into a 64-bit number first.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,29 @@ from PIL import Image
 FloatArray = npt.NDArray[np.float32]
 
 LEVELS = 256
+PERCENTILES = (0.5, 99.5)
 _MAX_LENGTH = 2**28  # of a row; Pillow refuses one of 2**29 with a MemoryError
+_PART = 2**24  # values that are turned into double precision together
+
+
+@dataclass(frozen=True, slots=True)
+class CaseLevels:
+    """What the intensity rules ask of a case, per channel, (C,) float32, so that all of it need not be read for them.
+
+    Attributes:
+        mean, std: Mean and deviation.
+        low, high: ``PERCENTILES``.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def levels_of(pixels: npt.NDArray[Any]) -> CaseLevels:
+    """The levels of a case (C, *S)."""
+    return CaseLevels(*channel_moments(pixels), *channel_percentiles(pixels, *PERCENTILES))
 
 
 def level_counts(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -48,8 +71,33 @@ def channel_moments(pixels: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray]:
         means = counts @ levels / size
         deviations = np.sqrt((counts * (levels - means[:, None]) ** 2).sum(axis=1) / size)
         return means.astype(np.float32), deviations.astype(np.float32)
-    flat = pixels.reshape(len(pixels), -1).astype(np.float32).astype(np.float64)
-    return flat.mean(axis=1).astype(np.float32), flat.std(axis=1).astype(np.float32)
+    means, squares = moments(pixels.reshape(len(pixels), -1))
+    return means.astype(np.float32), np.sqrt(squares / pixels[0].size).astype(np.float32)
+
+
+def moments(
+    flat: npt.NDArray[Any],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean of each row of (C, pixels), and the sum of the squared distances from it, both (C,).
+
+    Rows are read part by part, as an array of doubles of a large volume may not fit into memory.
+    """
+    step = max(1, _PART // len(flat))
+    parts = [flat[:, start : start + step] for start in range(0, flat.shape[1], step)]
+    means = sum(part.astype(np.float64).sum(axis=1) for part in parts) / flat.shape[1]
+    squares = np.zeros(len(flat))
+    for part in parts:
+        away = part.astype(np.float64)
+        away -= means[:, None]
+        away *= away
+        squares += away.sum(axis=1)
+    return means, squares
+
+
+def channel_percentiles(pixels: npt.NDArray[Any], low: float, high: float) -> tuple[FloatArray, FloatArray]:
+    """Two percentiles of each channel of (C, *S), (C,)."""
+    lows, highs = np.percentile(in_any_order(pixels), [low, high], axis=1, overwrite_input=True)
+    return lows.astype(np.float32), highs.astype(np.float32)
 
 
 def in_any_order(pixels: npt.NDArray[Any]) -> FloatArray:

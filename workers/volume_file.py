@@ -91,8 +91,8 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
     return Volume(np.ascontiguousarray(_stored_type(voxels, where)), spacing, affine)
 
 
-def whole_labels(values: Array, *, where: str) -> npt.NDArray[np.int64]:
-    """Label values of any number type as whole numbers.
+def whole_labels(values: Array, *, where: str) -> npt.NDArray[np.integer[Any]]:
+    """Label values of any number type as whole numbers, in bytes where they fit: eight times less memory.
 
     Raises:
         DataError: Some are not whole.
@@ -101,7 +101,8 @@ def whole_labels(values: Array, *, where: str) -> npt.NDArray[np.int64]:
         broken = int(np.count_nonzero(~(np.isfinite(values) & (values == np.round(values)))))
         if broken:
             raise DataError(f"{where}: {broken} labels are not whole numbers; write class indices.")
-    return values.astype(np.int64)
+    fits = values.min() >= 0 and values.max() <= np.iinfo(np.uint8).max
+    return values.astype(np.uint8 if fits else np.int64, copy=False)
 
 
 def stem(path: Path) -> str:

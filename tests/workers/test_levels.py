@@ -10,6 +10,7 @@ from workers.levels import (
     every,
     in_any_order,
     level_counts,
+    moments,
     others,
     translated,
 )
@@ -78,3 +79,12 @@ def test_moments_and_values_of_bytes_are_those_of_the_same_numbers(shape: tuple[
         values = in_any_order(pixels)
         assert values.dtype == np.float32
         np.testing.assert_array_equal(np.sort(values, axis=1), np.sort(flat, axis=1))
+
+
+@pytest.mark.parametrize("part", [1, 7, 60, 10_000])
+def test_moments_of_a_large_volume_are_those_of_its_parts(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = RNG.integers(-1000, 3000, (2, 500)).astype(np.int16)
+    monkeypatch.setattr(levels, "_PART", part)
+    means, squares = moments(flat)
+    np.testing.assert_allclose(means, flat.mean(axis=1), rtol=1e-14)
+    np.testing.assert_allclose(squares, flat.astype(np.float64).var(axis=1) * 500, rtol=1e-13)

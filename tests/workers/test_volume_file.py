@@ -80,6 +80,15 @@ def test_labels_have_to_be_whole() -> None:
         whole_labels(np.array([0.5, np.nan, 1.0]), where="x")
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64, np.float32])
+def test_labels_that_fit_are_bytes_and_others_stay_what_they_are(kind: type) -> None:
+    small = whole_labels(np.array([0, 255], kind), where="x")
+    assert small.dtype == np.uint8 and small.tolist() == [0, 255]
+    if kind is not np.uint8:
+        large = whole_labels(np.array([-1, 256], kind), where="x")
+        assert large.dtype == np.int64 and large.tolist() == [-1, 256]
+
+
 def test_names() -> None:
     assert stem(Path("a/b.c.nii.gz")) == "b.c" and stem(Path("b.nii")) == "b"
     assert is_volume(Path("b.nii.gz")) and not is_volume(Path("._b.nii.gz")) and not is_volume(Path("b.png"))

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from workers.data.manifest import Statistics, rounded
-from workers.levels import LEVELS, channel_counts, every, level_counts
+from workers.levels import LEVELS, PERCENTILES, channel_counts, every, level_counts, moments
 
-PERCENTILES = (0.5, 99.5)
 POOL_VALUES = 2**24  # values a channel kept for percentiles over all training cases
 MAX_CASE_VALUES = 2**16
 _LEVELS = np.arange(LEVELS)
@@ -52,11 +51,11 @@ def measured(image: npt.NDArray[Any], spacing: tuple[float, ...] | None, *, num_
         mean = counts @ _LEVELS / count
         squares = (counts * (_LEVELS - mean[:, None]) ** 2).sum(axis=1)
         return CaseIntensity(count, mean, squares, channel_counts(values), spacing)
-    flat = image.reshape(image.shape[0], -1)
+    mean, squares = moments(image.reshape(image.shape[0], -1))
     return CaseIntensity(
         count=count,
-        mean=flat.mean(axis=1, dtype=np.float64),
-        squares=flat.var(axis=1, dtype=np.float64) * count,
+        mean=mean,
+        squares=squares,
         values=np.ascontiguousarray(values, dtype=np.float32),
         spacing=spacing,
     )

@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from workers.data.dataset import Dataset, open_dataset
 from workers.data.format import Row, content_hashes, decode_labels, decode_pixels, digest_line
 from workers.data.manifest import Manifest, dataset_digest
 from workers.data.shard_cache import CacheCounts
+from workers.data.statistics import label_counts
 from workers.errors import DataError
 from workers.regions import by_name
 
@@ -142,14 +141,12 @@ def _chosen(manifest: Manifest, share: float, seed: int) -> list[int]:
 
 def _checked(row: Row, where: str) -> Counter[int]:
     """Label counts of a row whose payloads decode and have their hashes."""
-    decode_pixels(row, where)
-    labels = decode_labels(row, where)
-    if content_hashes(row, where) != (row.image_sha256, row.mask_sha256):
+    image, labels = decode_pixels(row, where, copy=False), decode_labels(row, where, copy=False)
+    if content_hashes(row, image, labels) != (row.image_sha256, row.mask_sha256):
         raise DataError(f"{where}: its image or labels differ from their sha256; ingest the data set again.")
     if labels is None:
         return Counter()
-    counts = np.bincount(labels.reshape(-1))
-    return Counter({int(label): int(counts[label]) for label in np.flatnonzero(counts)})
+    return Counter(label_counts(labels))
 
 
 def _differences(manifest: Manifest, lines: list[str], pixels: dict[str, Counter[int]]) -> list[str]:

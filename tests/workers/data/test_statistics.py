@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from workers.data.statistics import PERCENTILES, IntensityMeter, measured, percentiles
-from workers.levels import channel_counts
+from workers.data.statistics import IntensityMeter, measured, percentiles
+from workers.levels import PERCENTILES, channel_counts
 
 
 def cases(count: int, *, height: int = 30) -> list[np.ndarray]:
