@@ -369,9 +369,9 @@ def read_once(location: str) -> dict[str, float]:
     }
 
 
-def rss_anon() -> float:
-    """Anonymous memory of this process, MB."""
-    lines: Iterator[str] = iter(Path("/proc/self/status").read_text().splitlines())
+def rss_anon(process: int | str = "self") -> float:
+    """Anonymous memory of a process, MB."""
+    lines: Iterator[str] = iter(Path(f"/proc/{process}/status").read_text().splitlines())
     return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1000
 
 

@@ -29,7 +29,7 @@ from workers.latency import LATENCY
 from workers.measure import measures
 from workers.metrics import bootstrap_dice, dice_scores
 from workers.network_file import build_network, describe_network
-from workers.prepared_cases import PreparedCases
+from workers.prepared_cases import PreparedCases, bricks_for
 from workers.seeding import derive_seed, generator
 
 FINAL_MEASURES = (
@@ -268,7 +268,7 @@ def score(session: Session, row: Row, split: str) -> Evaluation:
     network = build_network(description, trained_weights(tensors))
     return evaluate(
         network,
-        PreparedCases(plan.dataset, split, description.fitted),
+        PreparedCases(plan.dataset, split, description.fitted, bricks=bricks_for(plan.view)),
         plan.view,
         names=description.class_names,
         ignore_index=description.ignore_index,

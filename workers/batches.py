@@ -8,7 +8,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,17 @@ from torch.utils.data import DataLoader, Dataset
 from search_spaces.recipe import Augmentation
 from search_spaces.scores import Need
 from workers.augmentation import augment
+from workers.bricks import Bricks
 from workers.contract import DataView
 from workers.distance_maps import label_maps
 from workers.errors import DataError
+from workers.places import Places, places_of_classes
 from workers.preprocessing import (
     FloatArray,
     LabelArray,
-    Places,
+    Pixels,
     Prepared,
     Scaling,
-    places_of_classes,
     prepared_axes,
 )
 from workers.seeding import generator
@@ -159,7 +160,7 @@ class TrainingSet:
             pixels, labels, places = pixels[..., depth], labels[..., depth], None
         offsets = _offsets(labels, self.view.size, g, places, ignore_index=self.ignore_index)
         image = cut(pixels, self.view.size, offsets, fill=np.float32(0), change=case.scaling)
-        labels = cut(labels[None], self.view.size, offsets, fill=np.uint8(self.ignore_index))[0]
+        labels = cut(labels, self.view.size, offsets, fill=np.uint8(self.ignore_index))
         if self.augmentation.flip:
             for axis in prepared_axes(case.undo.orientation, self.symmetries):
                 if axis < labels.ndim and g.random() < 0.5:
@@ -236,7 +237,7 @@ def sample_spacing(cases: Sequence[Prepared], view: DataView) -> tuple[float, ..
 
 
 def cut(
-    image: npt.NDArray[Any],
+    image: Pixels,
     size: Sequence[int],
     offsets: Sequence[int],
     *,
@@ -246,15 +247,16 @@ def cut(
     """A window of an image, padded where it reaches outside.
 
     Args:
-        image: (C, *S).
+        image: (*S), or (C, *S).
         size: Window size.
         offsets: First index of the window on each axis; may be negative.
         fill: Value outside; the window has its type.
         change: What happens to the part inside.
     """
-    window = np.empty((image.shape[0], *size), type(fill))
-    source, target = [slice(None)], [slice(None)]
-    for length, wanted, offset in zip(image.shape[1:], size, offsets, strict=True):
+    channels = image.shape[: len(image.shape) - len(size)]
+    window = np.empty((*channels, *size), type(fill))
+    source, target = [slice(None)] * len(channels), [slice(None)] * len(channels)
+    for length, wanted, offset in zip(image.shape[len(channels) :], size, offsets, strict=True):
         first, last = max(offset, 0), min(offset + wanted, length)
         source.append(slice(first, last))
         target.append(slice(first - offset, last - offset))
@@ -269,7 +271,7 @@ def cut(
 
 
 def _offsets(
-    labels: LabelArray,
+    labels: LabelArray | Bricks,
     size: Sequence[int],
     g: np.random.Generator,
     places: Places | None,
@@ -297,14 +299,17 @@ def _offsets(
 
 
 def _places_of_a_class(
-    labels: LabelArray, g: np.random.Generator, places: Places | None, *, ignore_index: int
+    labels: LabelArray | Bricks, g: np.random.Generator, places: Places | None, *, ignore_index: int
 ) -> npt.NDArray[np.int64] | None:
     """Flat positions of a drawn class, one of those that ``places_of_classes`` lists; None where there is none."""
-    if places is None and labels.ndim == 2:  # to list the places of all classes costs ten times as much
-        counts = np.bincount(labels.reshape(-1), minlength=256)
+    if places is not None:
+        known = places
+    elif labels.ndim == 2:  # to list the places of all classes costs ten times as much
+        counts = np.bincount(np.asarray(labels).reshape(-1), minlength=256)
         found = [int(index) for index in np.flatnonzero(counts) if index not in (0, ignore_index)]
         return np.flatnonzero(labels == found[int(g.integers(len(found)))]) if found else None
-    known = places_of_classes(labels, ignore_index=ignore_index) if places is None else places
+    else:
+        known = places_of_classes(np.asarray(labels), ignore_index=ignore_index)
     return list(known.values())[int(g.integers(len(known)))] if known else None
 
 

@@ -132,9 +132,9 @@ def evaluate(
     facts: dict[str, list[Facts]] = {one.kind: [] for one in measures}
     with torch.inference_mode():
         for case in cases:
-            truth = case.truth
-            if truth is None:
+            if case.truth is None:
                 raise DataError(f"{case.id}: has no labels, so it cannot be scored.")
+            truth = np.asarray(case.truth)
             scores = case_scores(network, case.image, view, num_classes=view.num_outputs(len(names)))
             compared = _compared(case, truth, scores, view.regions, names, ignore_index, sure=asked)
             counts.append(_joined(map(_confusion, compared), view.regions))

@@ -20,7 +20,7 @@ from workers.inheritance import Start, start_from
 from workers.latency import LATENCY, latency_ms
 from workers.measure import measures
 from workers.picture import save_picture
-from workers.prepared_cases import PreparedCases
+from workers.prepared_cases import PreparedCases, bricks_for
 from workers.preprocessing import Prepared, fit
 from workers.trainer import Trainer, build_trainer
 
@@ -83,7 +83,8 @@ def open_work(leg: Leg) -> Work:
     candidate = from_json(Candidate, leg.candidate)
     dataset = open_dataset(leg.data.dataset, digest=leg.data.digest)
     fitted = fit(candidate.preprocessing, dataset.manifest)
-    cases = PreparedCases(dataset, "train", fitted)
+    bricks = bricks_for(leg.data)
+    cases = PreparedCases(dataset, "train", fitted, bricks=bricks)
     training = TrainingSet(
         cases=cases,
         view=leg.data,
@@ -122,7 +123,8 @@ def open_work(leg: Leg) -> Work:
         loader_workers=leg.loader_workers,
         pinned=leg.device == "cuda",
     )
-    return Work(leg, dataset, trainer, ahead, PreparedCases(dataset, leg.split, fitted), start)
+    scored = PreparedCases(dataset, leg.split, fitted, bricks=bricks)
+    return Work(leg, dataset, trainer, ahead, scored, start)
 
 
 def run_epoch(work: Work, epoch: int) -> EpochResult:

@@ -14,20 +14,19 @@ from scipy import ndimage, special
 
 from search_spaces.candidate import from_json, to_json
 from search_spaces.preprocessing import Percentile, Preprocessing, Window, ZScore
+from workers.bricks import Bricks
 from workers.data.dataset import Case
 from workers.data.manifest import Manifest
-from workers.data.statistics import PERCENTILES
 from workers.errors import DataError
-from workers.levels import channel_moments, in_any_order
+from workers.levels import PERCENTILES, CaseLevels, channel_moments, channel_percentiles
+from workers.places import Places
 
 FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 Value = TypeVar("Value", bound=np.generic)
-Places = dict[int, npt.NDArray[np.int64]]
-"""Flat positions of the pixels of some classes."""
-
-MAX_PLACES = 10_000  # of a class in a volume that are remembered (nnU-Net: 10,000 at least)
+Pixels = npt.NDArray[Any] | Bricks
+"""An array, or one that is read window by window; ``np.asarray`` reads all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,8 @@ class Prepared:
     """A case as the network sees it, and what its scores are compared with.
 
     Attributes:
-        pixels: Turned, cropped and resampled, intensities as in the file, (C, *S); maybe mapped from a file, so read only.
+        pixels: Turned, cropped and resampled, intensities as in the file, (C, *S); maybe mapped from a file, so read only;
+            a volume then reads the windows that are cut of it.
         scaling: Makes network input of any part of ``pixels``.
         labels: (*S) uint8, or None for an unlabelled case.
         undo: How to go back.
@@ -140,19 +140,19 @@ class Prepared:
     """
 
     id: str
-    pixels: npt.NDArray[Any]
+    pixels: Pixels
     scaling: Scaling
-    labels: LabelArray | None
+    labels: LabelArray | Bricks | None
     undo: Undo
     spacing: tuple[float, ...] | None = None
-    truth: LabelArray | None = None
+    truth: LabelArray | Bricks | None = None
     stored_spacing: tuple[float, ...] | None = None
     foreground: Places | None = None
 
     @property
     def image(self) -> FloatArray:
         """Network input of the whole case, (C, *S) float32; made anew at each call."""
-        return self.scaling(self.pixels)
+        return self.scaling(np.asarray(self.pixels))
 
 
 def fit(choices: Preprocessing, manifest: Manifest) -> Fitted:
@@ -229,48 +229,35 @@ def prepare(fitted: Fitted, case: Case) -> Prepared:
     )
 
 
-def scaling_of(pixels: npt.NDArray[Any], fitted: Fitted) -> Scaling:
+def scaling_of(pixels: Pixels, fitted: Fitted, known: CaseLevels | None = None) -> Scaling:
     """The scaling of a case, from statistics of the training cases or of the case itself, as the candidate chose.
 
-    Shape:
-        pixels (C, *S).
+    Args:
+        pixels: Of the case, (C, *S); read only where ``known`` does not tell.
+        fitted: The choices.
+        known: Levels of the case, if they were measured before.
     """
-    channels = len(pixels)
+    channels = pixels.shape[0]
     match fitted.choices.intensity:
         case ZScore(scope=scope):
             if scope == "training":
                 mean, std = np.array(fitted.mean, np.float32), np.array(fitted.std, np.float32)
+            elif known is not None:
+                mean, std = known.mean, known.std
             else:
-                mean, std = channel_moments(pixels)
+                mean, std = channel_moments(np.asarray(pixels))
             unbounded = np.full(channels, np.inf, np.float32)
             return Scaling(mean, np.maximum(std, np.float32(1e-6)), -unbounded, unbounded)
         case Percentile(low=low, high=high, scope=scope):
             if scope == "training":
                 lows, highs = np.array(fitted.low, np.float32), np.array(fitted.high, np.float32)
+            elif known is not None and (low, high) == PERCENTILES:
+                lows, highs = known.low, known.high
             else:
-                values = np.percentile(in_any_order(pixels), [low, high], axis=1)
-                lows, highs = values.astype(np.float32)
+                lows, highs = channel_percentiles(np.asarray(pixels), low, high)
         case Window(low=low, high=high):
             lows, highs = np.full(channels, low, np.float32), np.full(channels, high, np.float32)
     return Scaling(lows, np.maximum(highs - lows, np.float32(1e-6)), lows, highs)
-
-
-def places_of_classes(labels: LabelArray, *, ignore_index: int) -> Places:
-    """Where each class but the first is, as sorted flat positions; in volumes at most ``MAX_PLACES``, evenly spread.
-
-    Class 0 is left out, as it is the background of most data sets and random windows see it anyway.
-    """
-    flat = labels.reshape(-1)
-    counts = np.bincount(flat, minlength=256)
-    places: Places = {}
-    for index in np.flatnonzero(counts):
-        if index in (0, ignore_index):
-            continue
-        found = np.flatnonzero(flat == index)
-        if labels.ndim == 3 and len(found) > MAX_PLACES:
-            found = found[np.linspace(0, len(found) - 1, MAX_PLACES).astype(np.int64)]
-        places[int(index)] = found
-    return places
 
 
 def restore_probabilities(undo: Undo, scores: FloatArray) -> FloatArray:

@@ -4,6 +4,7 @@ import copy
 import errno
 import fcntl
 import gc
+import json
 import os
 import pickle
 import subprocess
@@ -20,12 +21,16 @@ import pytest
 import safetensors.numpy
 
 from search_spaces.preprocessing import Percentile, Preprocessing, Window, ZScore
-from workers import prepared_cases, prepared_folder
+from workers import places, prepared_cases, prepared_folder
+from workers.bricks import Bricks
 from workers.contract import DataView
 from workers.data.dataset import Dataset, open_dataset
-from workers.prepared_cases import PreparedCases
+from workers.levels import levels_of
+from workers.places import MAX_PLACES, places_of_classes
+from workers.prepared_cases import SLICES, PreparedCases
+from workers.prepared_file import Content
 from workers.prepared_folder import PreparedGroup
-from workers.preprocessing import MAX_PLACES, Prepared, fit, places_of_classes, prepare
+from workers.preprocessing import Prepared, fit, prepare
 
 CHOICES = (
     Preprocessing(),
@@ -54,21 +59,25 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("choices", CHOICES)
-@pytest.mark.parametrize("kind", ["scans", "shots"])
+@pytest.mark.parametrize(("kind", "bricks"), [("scans", SLICES), ("scans", (5, 4, 2)), ("shots", SLICES)])
 def test_a_mapped_case_is_the_one_that_was_prepared(
-    kind: str, choices: Preprocessing, request: pytest.FixtureRequest, tmp_path: Path
+    kind: str,
+    bricks: tuple[int, ...],
+    choices: Preprocessing,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
     dataset = open_dataset(request.getfixturevalue(kind).dataset)
     if dataset.ndim == 2 and choices.spacing == "median":
         choices = replace(choices, spacing="stored")
     fitted = fit(choices, dataset.manifest)
-    found = PreparedCases(dataset, "train", fitted, tmp_path)
+    found = PreparedCases(dataset, "train", fitted, tmp_path, bricks=bricks)
     assert [case.id for case in found] == list(dataset.ids("train")) and len(found) == len(
         dataset.ids("train")
     )
     for case in found:
         expected = prepare(fitted, dataset.case(case.id))
-        assert not case.pixels.flags.writeable
+        assert isinstance(case.pixels, Bricks) if dataset.ndim == 3 else not case.pixels.flags.writeable
         assert case.pixels.dtype == expected.pixels.dtype
         for name in ("pixels", "labels", "truth", "image"):
             np.testing.assert_array_equal(getattr(case, name), getattr(expected, name))
@@ -78,11 +87,13 @@ def test_a_mapped_case_is_the_one_that_was_prepared(
         assert (
             np.array_equal(case.undo.orientation, expected.undo.orientation) or case.undo.orientation is None
         )
-        assert case.labels is not None
-        places = places_of_classes(case.labels, ignore_index=255)
+        for name in ("shift", "scale", "low", "high"):
+            np.testing.assert_array_equal(getattr(case.scaling, name), getattr(expected.scaling, name))
+        assert isinstance(expected.labels, np.ndarray)
+        known = places_of_classes(expected.labels, ignore_index=255)
         if dataset.ndim == 3:
-            assert case.foreground is not None and case.foreground.keys() == places.keys() == {1}
-            np.testing.assert_array_equal(case.foreground[1], places[1])
+            assert case.foreground is not None and case.foreground.keys() == known.keys() == {1}
+            np.testing.assert_array_equal(case.foreground[1], known[1])
 
 
 def test_candidates_that_differ_in_intensity_share_files(
@@ -119,8 +130,10 @@ def test_a_damaged_file_is_made_again(
     (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(spoil(path.read_bytes()))
     again = PreparedCases(dataset, "train", fitted, tmp_path)[0]
+    expected = prepare(fitted, dataset.case(first.id))
+    for name in ("pixels", "labels"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(expected, name))
     assert counted == [first.id] * 2
-    np.testing.assert_array_equal(again.pixels, prepare(fitted, dataset.case(first.id)).pixels)
     assert PreparedCases(dataset, "train", fitted, tmp_path)[0].id == first.id and len(counted) == 2
 
 
@@ -140,6 +153,37 @@ def test_every_flipped_bit_of_a_file_is_found(dataset: Dataset, tmp_path: Path, 
         np.testing.assert_array_equal(found.truth, expected.truth)
 
 
+@pytest.mark.parametrize("bricks", [SLICES, (5, 4, 2)])
+def test_only_the_bricks_of_a_window_are_looked_at(
+    dataset: Dataset, tmp_path: Path, counted: list[str], bricks: tuple[int, ...]
+) -> None:
+    """All of the file but the bricks of one corner is spoiled: windows of that corner prepare nothing, another does, once."""
+    fitted = fit(Preprocessing(), dataset.manifest)
+    expected = prepare(fitted, dataset.case(dataset.ids("train")[0]))
+    PreparedCases(dataset, "train", fitted, tmp_path, bricks=bricks)[0]
+    (path,) = tmp_path.rglob("*.safetensors")
+    data = bytearray(path.read_bytes())
+    tensors = safetensors.numpy.load(bytes(data))
+    head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    base = 8 + int.from_bytes(data[:8], "little")
+    for name in ("pixels", "labels"):
+        start, end = head[name]["data_offsets"]
+        one = tensors[name].nbytes // tensors[f"{name}.crc32"].size
+        data[base + start + one : base + end] = bytes(end - start - one)
+    path.write_bytes(data)
+    case = PreparedCases(dataset, "train", fitted, tmp_path, bricks=bricks)[0]
+    np.testing.assert_array_equal(case.pixels[:, :4, :3, 0], np.asarray(expected.pixels)[:, :4, :3, 0])
+    np.testing.assert_array_equal(case.labels[1:5, :4, 0], np.asarray(expected.labels)[1:5, :4, 0])
+    assert len(counted) == 1
+    np.testing.assert_array_equal(case.pixels[..., 2], np.asarray(expected.pixels)[..., 2])
+    assert len(counted) == 2
+    np.testing.assert_array_equal(case.pixels, expected.pixels)
+    np.testing.assert_array_equal(
+        PreparedCases(dataset, "train", fitted, tmp_path, bricks=bricks)[0].image, expected.image
+    )
+    assert len(counted) == 2
+
+
 def test_where_nothing_can_be_written_cases_are_prepared_each_time(
     dataset: Dataset, tmp_path: Path, counted: list[str], recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -155,7 +199,7 @@ def test_mapped_cases_hold_no_file_handles(dataset: Dataset, tmp_path: Path) -> 
     cases[0]
     before = _num_handles()
     held = list(cases)
-    assert len(held) > 1 and not any(case.pixels.flags.writeable for case in held)
+    assert len(held) > 1 and all(isinstance(case.pixels, Bricks) for case in held)
     assert _num_handles() == before
 
 
@@ -199,15 +243,12 @@ def test_what_a_full_folder_cannot_take_is_not_written_out(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEGSEARCH_CACHE_LIMIT", "100B")
-    made: list[int] = []
-
-    def save(tensors: Any, metadata: Any) -> bytes:
-        made.append(len(tensors))
-        return safetensors.numpy.save(tensors, metadata)
-
-    monkeypatch.setattr(prepared_cases, "save", save)
+    made: list[Path] = []
+    monkeypatch.setattr(Content, "save", lambda content, path: made.append(path))
+    monkeypatch.setattr(prepared_cases, "levels_of", lambda pixels: measured.append(1) or levels_of(pixels))
+    measured: list[int] = []
     cases = PreparedCases(dataset, "train", fit(Preprocessing(), dataset.manifest), tmp_path)
-    assert len(list(cases)) > 2 and len(made) == 1 and not written(tmp_path)
+    assert len(list(cases)) > 2 and not made and len(measured) == 1
 
 
 def test_what_a_killed_process_was_writing_is_removed(
@@ -236,13 +277,24 @@ def test_places_of_a_large_class_are_spread_over_it() -> None:
     labels[:, :20] = 2
     labels[0, 39, 3] = 1
     labels[1, 39] = 255
-    places = places_of_classes(labels, ignore_index=255)
-    assert places.keys() == {1, 2} and places[1].tolist() == [39 * 20 + 3]
-    assert len(places[2]) == MAX_PLACES and (labels.reshape(-1)[places[2]] == 2).all()
+    found = places_of_classes(labels, ignore_index=255)
+    assert found.keys() == {1, 2} and found[1].tolist() == [39 * 20 + 3]
+    assert len(found[2]) == MAX_PLACES and (labels.reshape(-1)[found[2]] == 2).all()
     where = np.flatnonzero(labels.reshape(-1) == 2)
-    assert places[2][0] == where[0] and places[2][-1] == where[-1] and (np.diff(places[2]) > 0).all()
+    assert found[2][0] == where[0] and found[2][-1] == where[-1] and (np.diff(found[2]) > 0).all()
     image = labels[..., 0]
     assert len(places_of_classes(image, ignore_index=255)[2]) == 800
+
+
+@pytest.mark.parametrize("part", [1, 13, 10**6])
+def test_places_are_found_part_by_part(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (20, 6, 5)).astype(np.uint8)
+    labels[3:9] = 0  # parts without any
+    monkeypatch.setattr(places, "MAX_PLACES", 17)
+    monkeypatch.setattr(places, "_PART", part)
+    for index, found in places_of_classes(labels, ignore_index=255).items():
+        where = np.flatnonzero(labels == index)
+        np.testing.assert_array_equal(found, where[np.linspace(0, len(where) - 1, 17).astype(np.int64)])
 
 
 def test_memory_does_not_grow_with_what_is_read(dataset: Dataset, tmp_path: Path) -> None:

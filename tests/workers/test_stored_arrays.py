@@ -31,7 +31,7 @@ def test_arrays_that_stay_in_their_shard_give_the_same_batches(
     ingest(source, str(tmp_path / "decoded"), profile="decoded")
     sets = {"encoded": open_dataset(view.dataset), "decoded": open_dataset(str(tmp_path / "decoded"))}
     fitted = fit(Preprocessing(), sets["encoded"].manifest)
-    monkeypatch.setattr(prepared_cases, "_save", lambda *args, **more: False)
+    monkeypatch.setattr(prepared_cases._CaseFile, "save", lambda file, case: False)
     found = {}
     for name, dataset in sets.items():
         cases = PreparedCases(dataset, "train", fitted, tmp_path / name)
