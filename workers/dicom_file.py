@@ -5,9 +5,7 @@ Deviations: slices follow their positions, never their instance numbers. Overlay
 """
 
 import importlib
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,14 +64,6 @@ def open_pydicom(module: str = "pydicom") -> Any:
         raise DataError(
             "source dicom_series: the package pydicom is not installed; run pip install 'segsearch[dicom]'."
         ) from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without pydicom's warnings about odd but readable headers, which quote them: a patient's name could be in one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def has_magic(path: Path) -> bool:

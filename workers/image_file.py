@@ -8,9 +8,8 @@ import importlib.util
 import io
 import struct
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from workers.errors import DataError
+from workers.quiet import quiet
 
 Array = npt.NDArray[Any]
 JpegDecoder = Callable[[bytes, str], Array | None]
@@ -240,13 +240,9 @@ def _is_turned(picture: Image.Image) -> bool:
         return False
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> AbstractContextManager[None]:
     """Pillow warns of odd tags, which say nothing about pixels, and of sizes that ``MAX_PIXELS`` refuses itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
+    return quiet(UserWarning, Image.DecompressionBombWarning)
 
 
 def _too_large(where: str) -> str:

@@ -38,4 +38,6 @@ def column(values: Sequence[Any], kind: Any) -> Any:
     if pa.types.is_list(kind):
         inner = column(list(chain.from_iterable(filled)), kind.value_type)
         return pa.Array.from_buffers(kind, len(values), places, children=[inner])
-    return pa.Array.from_buffers(kind, len(values), [*places, pa.py_buffer(b"".join(filter(None, filled)))])
+    return pa.Array.from_buffers(
+        kind, len(values), [*places, pa.py_buffer(b"".join(value or b"" for value in values))]
+    )

@@ -33,10 +33,10 @@ from workers.dicom_file import (
     ordered,
     pixels,
     plane,
-    quiet,
     sop_class,
 )
 from workers.errors import DataError
+from workers.quiet import quiet
 from workers.source import (
     VOLUME_AXES,
     Array,
@@ -71,7 +71,8 @@ class DicomSeries(Source):
     def recognise(self, folder: Path) -> bool:
         return any(has_magic(path) for case in _case_folders(folder) for path in _candidates(case))
 
-    @quiet()
+    # pydicom warns of odd but readable headers and quotes them: a patient's name could be in one.
+    @quiet(Warning)
     def plan(self, folder: Path) -> SourcePlan:
         open_pydicom()
         found: dict[str, tuple[SampleFiles, tuple[str, ...]]] = {}
@@ -114,7 +115,7 @@ class DicomSeries(Source):
             ),
         )
 
-    @quiet()
+    @quiet(Warning)
     def read(self, sample: SampleFiles) -> RawCase:
         where = sample.image.parent.name
         parts = [

@@ -23,6 +23,8 @@ INGEST = """
 import os, signal, sys
 from workers.data import ingest, spread, writer
 spread.PAYS_S = 0.0  # so that processes start after the first shard
+if "processes" in sys.argv:
+    spread.THREADS = 1
 if "before_ref" in sys.argv:
     writer.point_latest = lambda *now: os.kill(os.getpid(), signal.SIGKILL)
 jobs = int(sys.argv[3])
@@ -87,19 +89,19 @@ def test_a_killed_ingest_leaves_no_data_set_and_a_rerun_finishes(
     assert verify_dataset(str(dest)).is_whole
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(("jobs", "how"), [(1, "threads"), (2, "threads"), (2, "processes")])
 def test_a_kill_at_any_time_leaves_all_or_nothing(
-    source: Path, tmp_path: Path, jobs: int, capsys: pytest.CaptureFixture[str]
+    source: Path, tmp_path: Path, jobs: int, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Kills at random times of the life of an ingest, the publishing included; no shard is written twice."""
     begin = time.monotonic()
-    start(source, tmp_path / "timed", jobs=jobs).communicate()
+    start(source, tmp_path / "timed", how, jobs=jobs).communicate()
     whole_s = time.monotonic() - begin
     digest = open_dataset(str(tmp_path / "timed")).digest
     kept = 0
     for number, when in enumerate(np.random.default_rng(jobs).uniform(0.4, 1.0, KILLS // 2)):
         dest = tmp_path / f"set{number}"
-        with start(source, dest, jobs=jobs) as child:
+        with start(source, dest, how, jobs=jobs) as child:
             time.sleep(whole_s * when)
             child.send_signal(signal.SIGKILL)
         try:
@@ -113,11 +115,13 @@ def test_a_kill_at_any_time_leaves_all_or_nothing(
         assert verify_dataset(str(dest)).is_whole
         kept += len(before)
     with capsys.disabled():
-        print(f"\n{KILLS // 2} kills with {jobs} jobs: {kept} finished shards found again, 0 written twice")
+        print(
+            f"\n{KILLS // 2} kills with {jobs} jobs ({how}): {kept} finished shards found again, 0 written twice"
+        )
 
 
 def test_processes_of_a_killed_ingest_end(source: Path, tmp_path: Path) -> None:
-    with start(source, tmp_path / "set", jobs=3) as child:
+    with start(source, tmp_path / "set", "processes", jobs=3) as child:
         assert child.stdout is not None
         for line in child.stdout:
             if line.strip() == "check 3 24":

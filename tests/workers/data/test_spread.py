@@ -1,11 +1,11 @@
-"""Work spread over processes gives the same bytes, and tells what went wrong there."""
+"""Work spread over threads and processes gives the same bytes, and tells what went wrong there."""
 
 import os
 import time
 from collections import Counter
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread, current_thread
+from threading import Barrier, Thread, current_thread, main_thread
 
 import pytest
 from spreading import die, refuse, where
@@ -18,7 +18,8 @@ from workers.errors import DataError
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes start after the first task, whether it pays or not."""
+    """Processes take the place of threads, and start after the first task, whether it pays or not."""
+    monkeypatch.setattr(spread, "THREADS", 1)
     monkeypatch.setattr(spread, "PAYS_S", 0.0)
 
 
@@ -26,11 +27,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("shape", ["images", "volumes"])
-def test_any_number_of_processes_writes_the_same_bytes(
-    shape: str, tmp_path: Path, request: pytest.FixtureRequest
+def test_any_number_of_threads_and_processes_writes_the_same_bytes(
+    shape: str,
+    threads: int,
+    tmp_path: Path,
+    at_once: None,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
+    monkeypatch.setattr(spread, "THREADS", threads)
     source: Path = request.getfixturevalue(shape)
     alone = ingest(source, str(tmp_path / "1"), jobs=1, shard_bytes=1)
     seen: list[tuple[str, int, int]] = []
@@ -42,8 +49,11 @@ def test_any_number_of_processes_writes_the_same_bytes(
     assert seen == [(stage, done, 12) for stage in ("check", "write") for done in range(1, 13)]
 
 
-@pytest.mark.usefixtures("at_once")
-def test_problems_come_from_other_processes_in_the_order_of_the_ids(images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_problems_come_from_anywhere_in_the_order_of_the_ids(
+    images: Path, tmp_path: Path, threads: int, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "THREADS", threads)
     for number in (3, 7, 1):
         (images / f"images/shot{number}.png").write_bytes(b"no picture")
     told = []
@@ -65,6 +75,30 @@ def test_this_process_works_beside_the_others() -> None:
             counts = Counter(found.values())
             assert os.getpid() in counts and len(counts) <= 3
         assert len(counts) == 3, "the second time all have started"
+
+
+def test_threads_work_at_the_same_time() -> None:
+    """Each of four tasks waits for the other three."""
+    meeting = Barrier(4, timeout=20)
+
+    def meet(task: int) -> int:
+        meeting.wait()
+        return task
+
+    with spread.LocalSpread(9) as nine:
+        assert sorted(number for number, _ in nine.each(meet, range(4))) == [0, 1, 2, 3]
+
+
+def test_a_bug_in_a_thread_is_raised_where_results_are_asked_for() -> None:
+    def divided(task: int) -> float:
+        time.sleep(0.01)
+        if current_thread() is main_thread():
+            return 0.0
+        return 1 / 0
+
+    with spread.LocalSpread(2) as two, pytest.raises(ZeroDivisionError):
+        list(two.each(divided, range(50)))
+    assert two._waiting.empty()
 
 
 @pytest.mark.usefixtures("at_once")
@@ -109,10 +143,12 @@ def test_an_error_crosses_with_its_problems() -> None:
 
 
 def test_processes_start_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    with spread.LocalSpread(4) as few:
-        assert {pid for _, pid in few.each(where, range(5))} == {os.getpid()}, "0.1 s of work"
+    with spread.LocalSpread(9) as few:
+        assert {pid for _, pid in few.each(where, range(9))} == {os.getpid()}, "0.1 s of work"
+    monkeypatch.setattr(spread, "PAYS_S", 0.0)
+    with spread.LocalSpread(spread.THREADS) as threads:
+        assert {pid for _, pid in threads.each(where, range(9))} == {os.getpid()}, "threads for all jobs"
     with spread.LocalSpread(1) as one:
-        monkeypatch.setattr(spread, "PAYS_S", 0.0)
         assert {pid for _, pid in one.each(where, range(5))} == {os.getpid()}, "one process"
 
 
