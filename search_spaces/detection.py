@@ -105,8 +105,8 @@ def survivors(boxes: Tensor, alive: Tensor, limit: float, *, classes: Tensor | N
     over = over & (order.unsqueeze(0) < order.unsqueeze(1)) & alive.unsqueeze(1)  # (N, of, by)
     kept = alive
     for _ in range(ROUNDS):
-        kept = alive & ~(over & kept.unsqueeze(1)).any(dim=2)
-    return kept
+        kept = ~(over & kept.unsqueeze(1)).any(dim=2)  # what is not alive suppresses nothing
+    return alive & kept
 
 
 def _overlaps(boxes: Tensor) -> Tensor:

@@ -72,7 +72,8 @@ def describe_space(name: Name, as_json: AsJson = False) -> None:
         list(decisions.items()),
     )
     rows = [(loss, "inside" if inside else "outside") for loss, inside in losses_inside(space).items()]
-    print_table("named losses", ("loss", "the space"), rows)
+    if rows:
+        print_table("named losses", ("loss", "the space"), rows)
 
 
 @space_app.command("sample")

@@ -27,7 +27,8 @@ class Naswot(ZeroCost):
         kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
 
         def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            kernel.add_(agreement(inputs[0].flatten(1) > 0))
+            if len(inputs[0]) == len(images):  # else its units are of boxes, not of images
+                kernel.add_(agreement(inputs[0].flatten(1) > 0))
 
         for module in network.modules():
             if isinstance(module, ACTIVATIONS):

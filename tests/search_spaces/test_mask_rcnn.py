@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf, isfinite
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from search_spaces.detection import OPEN, Canvas, painted, survivors
 from search_spaces.encoder import Features
 from search_spaces.encoders.resnet import Resnet
 from search_spaces.errors import ShapeError, SpaceError
+from search_spaces.inherit import inherit
 from search_spaces.loss import Loss, Weighted
 from search_spaces.loss_battery import fault_of
 from search_spaces.losses.cross_entropy import CrossEntropy
@@ -29,7 +31,9 @@ from search_spaces.memory import kept_bytes
 from search_spaces.network import Network, build_model
 from search_spaces.preset import load_preset, preset_candidates
 from search_spaces.profile import profile
+from search_spaces.register import kinds
 from search_spaces.space import decode, encode, load_space
+from search_spaces.zero_cost import ZeroCost, score_of
 
 Maps = list[Tensor]
 
@@ -309,6 +313,25 @@ def test_a_space_of_it_alone_has_no_other_losses() -> None:
     """As where a user's function returns one candidate."""
     candidate = load_preset("mask_rcnn").candidate()
     assert [name for name, _ in preset_candidates(lambda choose: candidate)] == ["mask_rcnn"]
+
+
+@pytest.mark.parametrize("kind", kinds(ZeroCost))
+def test_scores_at_the_start_can_be_asked_for(kind: str) -> None:
+    """None knows of boxes; synflow sees no way through them, in any network of the kind."""
+    score = score_of(kind, SMALL, in_channels=1, num_classes=3, input_size=(64, 64))
+    assert isfinite(score) or (kind, score) == ("synflow", -inf)
+
+
+def test_it_inherits_from_a_smaller_one() -> None:
+    """All weights come from the parent, and the function with them, where the pyramid is as wide."""
+    larger = replace(SMALL, decoder=replace(FINDER, hidden=64), encoder=Resnet(18, width=12))
+    parent = small().eval()
+    child = build_model(larger, in_channels=1, num_classes=3, ndim=2, seed=5)
+    sizes = {"in_channels": 1, "num_classes": 3, "ndim": 2}
+    assert inherit(child, larger, parent.state_dict(), SMALL, **sizes).share == 1
+    x = pictures()[0]
+    with torch.no_grad():
+        torch.testing.assert_close(child.eval()(x), parent(x), rtol=1e-3, atol=1e-3)
 
 
 def test_other_encoders_carry_it() -> None:
