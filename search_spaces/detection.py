@@ -76,6 +76,16 @@ def has_area(boxes: Tensor, least: float) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0] >= least) & (boxes[..., 3] - boxes[..., 1] >= least)
 
 
+def covered(mask: Tensor, boxes: Tensor) -> Tensor:
+    """Share of the pixels of boxes (M, 4) where a mask (H, W) is True, (M,); borders are rounded, 0 where nothing is left."""
+    height, width = mask.shape
+    sums = F.pad(mask.float().cumsum(0).cumsum(1), [1, 0, 1, 0])  # (H + 1, W + 1), of all before
+    x0, x1 = boxes[:, 0::2].round().long().clamp(0, width).unbind(1)
+    y0, y1 = boxes[:, 1::2].round().long().clamp(0, height).unbind(1)
+    inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+    return inside / ((x1 - x0) * (y1 - y0)).clamp(min=1)
+
+
 def taken(values: Tensor, places: Tensor) -> Tensor:
     """Rows (N, M, C) or numbers (N, M) of a batch, each at its own places (N, K)."""
     if values.dim() == 2:

@@ -6,9 +6,11 @@ Source: He et al. 2017, "Mask R-CNN", arXiv:1703.06870, with Lin et al. 2017, "F
     arXiv:1612.03144; thresholds and samples are those of torchvision's ``MaskRCNN``.
 Deviations: images are neither resized nor normalised here. Boxes are cut at the border of the padded image. In evaluation all
     tensors have sizes of their own: see ``detection.survivors`` and, of at most ``proposals`` pairs of box and class, those
-    above the least score go on. The result is a map of logits; objects are not told apart any more.
+    above the least score go on. The result is a map of logits; objects are not told apart any more. Boxes over mostly ignored
+    pixels do not teach the background; in a box of an object ignored pixels count as beside it.
 """
 
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.decoder import Decoder
-from search_spaces.detection import Canvas, clipped, has_area, painted, survivors, taken
+from search_spaces.detection import Canvas, clipped, covered, has_area, painted, survivors, taken
 from search_spaces.encoder import Features, Levels
 from search_spaces.errors import ShapeError, SpaceError
 from search_spaces.layers import Layers, OwnStart
@@ -32,6 +34,7 @@ BOX_CELLS, MASK_CELLS = 7, 14  # of a pooled box, for its class and for its mask
 POSITIVE = 0.25  # of the sampled boxes at most, those that are objects
 PROPOSAL_OVERLAP, OVERLAP = 0.7, 0.5  # above which the worse of two boxes is dropped
 LEAST_SCORE = 0.05
+UNKNOWN = 0.5  # share of ignored pixels beyond which a box is no background
 NEVER = -1e30  # a logit
 
 
@@ -98,7 +101,7 @@ class _MaskRcnnModule(OwnStart):
         anchors = [(choice.anchor * stride,) for stride in (*self.strides, 2 * self.strides[-1])]
         generator = models.rpn.AnchorGenerator(tuple(anchors), (SHAPES,) * len(anchors))
         kept = {"training": 2 * choice.proposals, "testing": choice.proposals}
-        self.rpn = models.rpn.RegionProposalNetwork(
+        self.rpn = _leaving_out(models.rpn.RegionProposalNetwork)(
             generator,
             models.rpn.RPNHead(width, len(SHAPES)),
             0.7,
@@ -164,6 +167,7 @@ class _MaskRcnnModule(OwnStart):
             named = {str(place): x[known].float() for place, x in enumerate(maps)}
             targets = [_target(*pair) for pair in zip(labels[known], objects[known], strict=True)]
             boxes, of_proposals = self.rpn(images, named, targets)
+            boxes = [x[~_unknown(one["ignored"], x)] for x, one in zip(boxes, targets, strict=True)]
             _, of_boxes = self.roi_heads(named, boxes, images.image_sizes, targets)
             return torch.stack([*of_proposals.values(), *of_boxes.values()])
 
@@ -247,6 +251,29 @@ class _MaskRcnnModule(OwnStart):
         return cast(Tensor, moved.view(*boxes.shape[:2], -1, 4))
 
 
+@functools.cache  # one class, by which networks are matched
+def _leaving_out(kind: Any) -> Any:
+    """torchvision's network for proposals, to which anchors over mostly ignored pixels are no background."""
+
+    class Proposals(kind):  # type: ignore[misc]  # known only when a network is built
+        def assign_targets_to_anchors(
+            self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
+        ) -> tuple[list[Tensor], list[Tensor]]:
+            labels, boxes = super().assign_targets_to_anchors(anchors, targets)
+            places = zip(labels, anchors, targets, strict=True)
+            return [
+                x.masked_fill((x == 0) & _unknown(one["ignored"], at), -1) for x, at, one in places
+            ], boxes
+
+    return Proposals
+
+
+def _unknown(ignored: Tensor, boxes: Tensor) -> Tensor:
+    """Whether boxes (M, 4) lie over too many ignored pixels to say that they hold nothing, (M,); one at least does not."""
+    shares = covered(ignored, boxes)
+    return shares > shares.min().clamp(min=UNKNOWN)
+
+
 class _Pool(nn.Module):
     """Maps of boxes: means over cells, from the level that fits the box."""
 
@@ -304,7 +331,7 @@ def _target(labels: Tensor, objects: Tensor) -> dict[str, Tensor]:
     classes = torch.where(masks, labels, 0).flatten(1).amax(1) if len(numbers) else numbers
     around = F.pad(masks.float().unsqueeze(1), [1, 1, 1, 1])
     corners = F.avg_pool2d(around, 2, stride=1).squeeze(1)  # (M, H + 1, W + 1)
-    return {"boxes": boxes, "labels": classes, "masks": corners}
+    return {"boxes": boxes, "labels": classes, "masks": corners, "ignored": labels < 0}
 
 
 def _ends(seen: Tensor) -> tuple[Tensor, Tensor]:

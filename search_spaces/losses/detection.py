@@ -17,7 +17,7 @@ class Detection(LossTerm):
 
     It goes with the decoder ``mask_rcnn``, and alone, as this network paints no logits in training. Objects are connected
     components of each class but the first, as labels hold classes only: two objects of one class that touch are one. Ignored
-    pixels belong to no object; boxes around them teach the background, and a sample without labels teaches nothing.
+    pixels belong to no object; boxes that are mostly of them teach nothing, and neither does a sample without labels.
 
     Source: He et al. 2017, "Mask R-CNN", section 3, L = L_cls + L_box + L_mask, arXiv:1703.06870; Ren et al. 2015, "Faster
         R-CNN", Eq. 1, arXiv:1506.01497, for proposals.

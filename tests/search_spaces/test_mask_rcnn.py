@@ -18,7 +18,7 @@ from search_spaces.architecture import Architecture, Auxiliary
 from search_spaces.candidate import Candidate, digest
 from search_spaces.decoders import mask_rcnn
 from search_spaces.decoders.mask_rcnn import MaskRcnn
-from search_spaces.detection import OPEN, Canvas, painted, survivors
+from search_spaces.detection import OPEN, Canvas, covered, painted, survivors
 from search_spaces.encoder import Features
 from search_spaces.encoders.resnet import Resnet
 from search_spaces.errors import ShapeError, SpaceError
@@ -176,7 +176,8 @@ def test_targets_are_boxes_around_objects_by_hand() -> None:
         0,
     ]  # corners of the first row
     empty = mask_rcnn._target(labels, torch.zeros_like(objects))
-    assert [value.shape[0] for value in empty.values()] == [0, 0, 0] and empty["boxes"].shape == (0, 4)
+    assert [len(empty[name]) for name in ("boxes", "labels", "masks")] == [0, 0, 0]
+    assert empty["boxes"].shape == (0, 4)
 
 
 def test_losses_reach_every_weight_and_repeat_with_the_seed() -> None:
@@ -215,6 +216,35 @@ def fixed_norms(network: Network) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
+
+
+def test_boxes_over_ignored_pixels_are_no_background() -> None:
+    """The left half is ignored; by hand, and as proposals and boxes see it."""
+    ignored = torch.zeros(64, 64, dtype=torch.bool)
+    ignored[:, :32] = True
+    boxes = torch.tensor(
+        [[0.0, 0.0, 20.0, 20.0], [24, 8, 44, 30], [20, 8, 44, 30], [40, 40, 60, 60], [-9, 10, 40, 20]]
+    )
+    shares = covered(ignored, boxes)
+    torch.testing.assert_close(shares, torch.tensor([1, 8 / 20, 12 / 24, 0, 32 / 40]))
+    network = small().train()
+    target = {"boxes": torch.tensor([[42.0, 40.0, 60.0, 60.0]]), "ignored": ignored}
+    [labels], _ = network.decoder.rpn.assign_targets_to_anchors([boxes], [target])
+    assert labels.tolist() == [-1, 0, 0, 1, -1]
+    assert not mask_rcnn._unknown(torch.ones_like(ignored), boxes).any()  # something must be left to sample
+
+
+def test_losses_are_finite_where_little_is_known() -> None:
+    """Half of an image, and one pixel."""
+    images, labels, objects = pictures(1)
+    network = small().train()
+    hidden = labels.clone()
+    hidden[:, :, :34] = -1
+    losses = network.object_losses(images)(hidden, torch.where(hidden < 0, 0, objects - 1).clamp(min=0))
+    assert torch.isfinite(losses).all() and losses[0] > 0 and losses[2] > 0
+    sliver = torch.full_like(labels, -1)
+    sliver[:, 0, 0] = 0
+    assert torch.isfinite(network.object_losses(images)(sliver, 0 * objects)).all()
 
 
 def test_an_image_without_objects_teaches_that_there_is_nothing() -> None:
