@@ -36,10 +36,17 @@ NOISE_TRIALS = 50
 
 @dataclass(slots=True)
 class _Group:
-    """Trials that are judged among themselves, from a rung of theirs upwards."""
+    """Trials that are judged among themselves, from a rung of theirs upwards.
 
-    first: int  # level of the lowest rung
-    rungs: list[Rung]  # from the first level upwards
+    Attributes:
+        first: Level of the lowest rung.
+        rungs: From the first level upwards.
+        blindness: Of the lowest rung.
+        members: Trials.
+    """
+
+    first: int
+    rungs: list[Rung]
     blindness: Blindness | None
     members: int = 0
 
@@ -55,12 +62,15 @@ class Pausing:
         self._scheduler = scheduler
         self._epochs = scheduler.rungs
         self._floor = Floor()
-        self._groups: dict[int, _Group] = {}  # by bracket or cohort, those over left out
+        self._groups: dict[int, _Group] = {}  # by bracket or cohort
+        # Cohorts of which somebody may go on: of the others nobody could, and neither their trials nor the floor moved since.
+        self._open: set[int] = set()
+        self._open_floor: float | None = None
         self._group_of: dict[int, tuple[int, _Group]] = {}
         self._counts = [0] * len(self._epochs)  # trials by bracket
         self._curves: dict[int, dict[int, Vector]] = {}
         self._highest = 0  # level to which a trial was allowed
-        self._stable: dict[tuple[int, int], bool] = {}
+        self._stable: dict[tuple[int, int, float | None], bool] = {}
         if scheduler.kind != "halving":
             for level in range(len(self._epochs) if scheduler.kind == "hyperband" else 1):
                 self._groups[level] = self._new_group(level)
@@ -72,7 +82,8 @@ class Pausing:
             self._curves[trial.number] = trial.scores
         elif trial.leg is not None and trial.epoch not in self._epochs:
             return  # on its way between two rungs
-        _, group = self._group_of[trial.number]
+        key, group = self._group_of[trial.number]
+        self._open.add(key)
         for level, rung in enumerate(group.rungs, start=group.first):
             ends_here = trial.allowed == rung.epoch
             if trial.epoch >= rung.epoch and trial.number not in rung.scores:
@@ -130,7 +141,10 @@ class Pausing:
         return None if silent is None else Promotion(silent, self._epochs[level + 1], judged=False)
 
     def _synchronous(self, *, closing: bool) -> Promotion | None:
-        for key, group in list(self._groups.items()):
+        if self._floor.value != self._open_floor:
+            self._open, self._open_floor = set(self._groups), self._floor.value
+        for key in sorted(self._open):
+            group = self._groups[key]
             if group.members < self._cohort and not closing:
                 continue
             for level in range(len(self._epochs) - 1):
@@ -140,9 +154,7 @@ class Pausing:
                     return found
                 if (found := self._unjudged(group, level, closing=True)) is not None:
                     return found
-            else:
-                if group.members >= self._cohort and not group.rungs[-1].coming:
-                    del self._groups[key]
+            self._open.discard(key)
         return None
 
     @property
@@ -189,7 +201,7 @@ class Pausing:
     def _agree(self, level: int) -> bool:
         """Whether a rung and the one below order the trials that are in both alike, within the noise."""
         upper, lower = self._groups[0].rung(level), self._groups[0].rung(level - 1)
-        version = (level, len(upper.scores))
+        version = (level, len(upper.scores), self._floor.value)
         if version not in self._stable:
             numbers = [n for n in upper.scores if upper.is_above(n) and lower.is_above(n)]
             above = sorted(numbers, key=lambda n: (-_first(upper.scores[n]), n))

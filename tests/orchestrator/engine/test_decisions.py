@@ -63,13 +63,11 @@ def noisy(toys: SimpleNamespace) -> Callable[[Candidate], Recording]:
     def curve(candidate: Candidate) -> Recording:
         rng = random.Random(round(1e9 * candidate.recipe.learning_rate))
         whole: Recording = toys.rising(candidate)
-        scores = [round(score["dice"] + rng.gauss(0, 0.03), 6) for score in whole.metrics]
-        silent = rng.choice((0, 0, 0, 1, 3, 9))
-        told = tuple(
-            {"dice": 0.0 if epoch < silent else max(0.0, score)} for epoch, score in enumerate(scores)
-        )
+        silent, noise = rng.choice((0, 0, 1, 2, 4, 5, 9)), rng.choice((0.0, 0.05, 0.2))
+        scores = [max(0.0, round(score["dice"] + rng.gauss(0, noise), 6)) for score in whole.metrics]
+        told = tuple({"dice": 0.0 if epoch < silent else score} for epoch, score in enumerate(scores))
         seconds = tuple(rng.uniform(0.5, 3.0) for _ in told)
-        if rng.random() < 0.15:
+        if rng.random() < 0.1:
             status: Any = rng.choice(("diverged", "failed", "out_of_memory"))
             return replace(whole, metrics=told[: rng.randrange(4)], seconds=seconds, breaks=status)
         return replace(whole, metrics=told, seconds=seconds)
@@ -278,7 +276,7 @@ def altered(
         ("leg_started", lambda body: {"last_epoch": body["last_epoch"] + 1}, "with last_epoch"),
         ("leg_started", lambda _: {"share": 2.0}, "with share 2.0; the engine decides 1.0"),
         ("leg_ended", lambda _: {"status": "stopped"}, "was stopped, but the engine lets it go on"),
-        ("trial_ended", lambda _: {"verdict": "diverged"}, "with verdict"),
+        ("trial_ended", lambda body: {"epoch": body["epoch"] + 1}, "with epoch"),
         ("finished", lambda _: {"reason": "wall"}, "'finished' (wall) with reason"),
     ],
 )  # fmt: skip
