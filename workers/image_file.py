@@ -9,7 +9,6 @@ import io
 import struct
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,9 @@ from workers.quiet import quiet
 
 Array = npt.NDArray[Any]
 JpegDecoder = Callable[[bytes, str], Array | None]
+
+# Pillow warns of odd tags, which say nothing about pixels, and of sizes that ``MAX_PIXELS`` refuses itself.
+_quiet = quiet(UserWarning, Image.DecompressionBombWarning)
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -52,6 +54,7 @@ def is_image(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
+@_quiet
 def decode_image(data: bytes, *, where: str, drop_opaque_alpha: bool = False) -> Array:
     """A picture as a fresh array, (C, H, W) uint8, or uint16 for 16-bit grey.
 
@@ -100,6 +103,7 @@ def decode_again(data: bytes, *, channels: int, where: str) -> Array:
     return decode_image(data, where=where) if pixels is None else _channels_first(pixels)
 
 
+@_quiet
 def decode_mask(data: bytes, *, where: str) -> Array:
     """A mask as label values, (H, W); a palette image gives its indices, as in PASCAL VOC.
 
@@ -117,6 +121,7 @@ def decode_mask(data: bytes, *, where: str) -> Array:
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
+@_quiet
 def decode_stack(data: bytes, *, where: str) -> Array:
     """The pages of a TIFF file as (pages, H, W), uint8 or uint16.
 
@@ -132,8 +137,7 @@ def decode_stack(data: bytes, *, where: str) -> Array:
     pages: list[Array] = []
     for number in range(frames):
         try:
-            with _quiet():
-                picture.seek(number)
+            picture.seek(number)
         except _DAMAGED as error:
             raise DataError(f"{where}: page {number} cannot be decoded ({error}); replace it.") from None
         if picture.mode not in _PAGE_MODES:
@@ -155,6 +159,7 @@ def codec_of(data: bytes) -> str:
     return "jpeg" if data.startswith(_JPEG) else "raw+zstd"
 
 
+@_quiet
 def has_alpha(data: bytes) -> bool:
     """Whether a picture that ``decode_image`` has read has an alpha channel."""
     return _opened(data, "picture").mode == "RGBA"
@@ -166,9 +171,8 @@ def _channels_first(pixels: Array) -> Array:
 
 def _opened(data: bytes, where: str, *, single: bool = True) -> Image.Image:
     try:
-        with _quiet():
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-            frames = getattr(picture, "n_frames", 1)
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        frames = getattr(picture, "n_frames", 1)
     except Image.DecompressionBombError:
         raise DataError(_too_large(where)) from None
     except _DAMAGED:
@@ -216,8 +220,7 @@ def _torchvision_decoder() -> JpegDecoder | None:
 
 def _loaded(picture: Image.Image, where: str) -> Image.Image:
     try:
-        with _quiet():
-            picture.load()
+        picture.load()
     except _DAMAGED as error:
         raise DataError(f"{where}: cannot be decoded ({error}); replace it.") from None
     return picture
@@ -234,15 +237,9 @@ def _without_alpha(picture: Image.Image, where: str) -> Image.Image:
 
 def _is_turned(picture: Image.Image) -> bool:
     try:
-        with _quiet():
-            return bool(picture.getexif().get(_EXIF_ORIENTATION, 1) != 1)
+        return bool(picture.getexif().get(_EXIF_ORIENTATION, 1) != 1)
     except _DAMAGED:
         return False
-
-
-def _quiet() -> AbstractContextManager[None]:
-    """Pillow warns of odd tags, which say nothing about pixels, and of sizes that ``MAX_PIXELS`` refuses itself."""
-    return quiet(UserWarning, Image.DecompressionBombWarning)
 
 
 def _too_large(where: str) -> str:

@@ -36,13 +36,14 @@ class LabelTable:
         self._table = np.full(IGNORE_INDEX + 1, NO_CLASS, np.int16)
         small = self._values <= IGNORE_INDEX
         self._table[self._values[small]] = self._indices[small]
+        self._keeps = bool((self._indices == self._values).all())  # the values are the indices already
         self._known = bytes(np.flatnonzero(self._table != NO_CLASS).tolist())
         self._coloured = not bool(small.all())
 
     def indices(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Class indices of values that ``problem`` found nothing wrong with."""
+        """Class indices of values that ``problem`` found nothing wrong with, a fresh array."""
         if values.dtype == np.uint8 and not self._coloured:
-            return translated(values, self._table)
+            return values.copy() if self._keeps else translated(values, self._table)
         found: npt.NDArray[np.uint8] = self._found(values).astype(np.uint8)
         return found
 

@@ -45,7 +45,12 @@ def level_counts(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     counts = np.zeros(LEVELS, np.int64)
     for start in range(0, len(flat), _MAX_LENGTH):
         part = flat[start : start + _MAX_LENGTH]
-        counts += Image.frombuffer("L", (len(part), 1), part, "raw", "L", 0, 1).histogram()
+        # As pixels of four channels, whose counts do not wait for each other where a level follows itself.
+        fours = len(part) // 4
+        if fours:
+            pixels = Image.frombuffer("RGBA", (fours, 1), part, "raw", "RGBA", 0, 1)
+            counts += np.array(pixels.histogram()).reshape(4, LEVELS).sum(axis=0)
+        counts += np.bincount(part[4 * fours :], minlength=LEVELS)
     return counts
 
 
