@@ -277,11 +277,12 @@ def decoded(root: Path, folder: Path) -> None:
             dataset.case(id)
 
     ways: dict[str, Callable[[], None]] = {"copy": plain, "cases": cases, "cases into a batch": into_batch}
-    rounds = [{way: num_bytes / seconds(run) / 1e9 for way, run in ways.items()} for _ in range(9)]
-    stamp("decoded profile, one thread")
-    middle = {way: statistics.median(each[way] for each in rounds) for way in ways}
-    for way, rate in middle.items():
-        print(f"{way}: {rate:.2f} GB/s, {rate / middle['copy']:.2f} of a plain copy (goal {GOAL_COPY})")
+    rounds = [{way: num_bytes / seconds(run) / 1e9 for way, run in ways.items()} for _ in range(25)]
+    stamp("decoded profile, one thread, medians of 25 rounds")
+    for way in ways:
+        rate = statistics.median(each[way] for each in rounds)
+        share = statistics.median(each[way] / each["copy"] for each in rounds)
+        print(f"{way}: {rate:.2f} GB/s, {share:.2f} of a plain copy in the same round (goal {GOAL_COPY})")
 
 
 def training(ours: str, *, counts: Sequence[int]) -> None:

@@ -33,7 +33,8 @@ FORMAT = "segsearch-shard"
 CODECS = ("jpeg", "png", "raw", "raw+zstd")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 ZSTD_LEVEL = 3
-_STORED = {name: np.dtype(name).newbyteorder("<") for name in DTYPES}
+_NATIVE = {name: np.dtype(name) for name in DTYPES}
+_STORED = {name: kind.newbyteorder("<") for name, kind in _NATIVE.items()}
 
 _NAME = pa.dictionary(pa.int8(), pa.string())
 _SHA256 = pa.binary(32)
@@ -213,7 +214,7 @@ def decode_pixels(row: Row, where: str, *, copy: bool = True) -> Array:
         image = decode_again(bytes(row.image), channels=row.shape[0], where=where)
     else:
         image = _array(row.image, row.image_codec, row.image_dtype, row.shape, where, copy=copy)
-    if image.shape != row.shape or image.dtype.name != row.image_dtype:
+    if image.shape != row.shape or image.dtype != _NATIVE[row.image_dtype]:
         raise DataError(
             f"{where}: decodes to {image.shape} {image.dtype.name}, its row says {row.shape} {row.image_dtype}; "
             "ingest the data set again."
@@ -287,8 +288,11 @@ def _array(
     num_bytes = math.prod(shape) * kind.itemsize
     try:
         raw = data if codec == "raw" else pa.decompress(data, num_bytes, codec="zstd")
-        array = np.frombuffer(raw, dtype=kind).reshape(shape)  # a decompressed block is fresh memory already
-        return array.astype(np.dtype(dtype), copy=copy and not array.flags.writeable)
+        if len(raw) != num_bytes:
+            raise ValueError(f"{len(raw)} bytes instead of {num_bytes}")
+        array: Array = np.ndarray(shape, kind, raw)
+        is_wanted = kind.isnative and (not copy or array.flags.writeable)  # decompressed, it is fresh memory
+        return array if is_wanted else array.astype(_NATIVE[dtype])
     except (pa.ArrowException, ValueError, OSError) as error:
         raise DataError(
             f"{where}: its {codec} block is damaged ({error}); ingest the data set again."
