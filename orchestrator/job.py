@@ -168,6 +168,7 @@ class Resources:
 
     Attributes:
         trials_per_gpu: Trials that share a card: small networks leave most of it idle. Each has its part of the cores.
+        precision: ``chosen`` by the recipe; or ``measured``: fp32 or bf16, whichever makes a trial's own steps faster.
     """
 
     __pydantic_config__ = _STRICT
@@ -175,6 +176,7 @@ class Resources:
     gpus: Literal["auto"] | Annotated[int, Ge(0), Le(100_000)] = "auto"
     slot_cpus: Annotated[int, Ge(1), Le(1024)] = 1
     trials_per_gpu: Annotated[int, Ge(1), Le(64)] = 1
+    precision: Literal["chosen", "measured"] = "chosen"
 
 
 @dataclass(frozen=True, slots=True)

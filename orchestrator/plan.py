@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-import torch
-
 from orchestrator.engine.objective import COSTS
 from orchestrator.engine.sampler import Breeder, Sampler
 from orchestrator.engine.screening import Screening
@@ -36,6 +34,7 @@ from workers.evaluate import class_names
 from workers.latency import LATENCY
 from workers.measure import measure_names, measured_metrics
 from workers.metrics import metric_names
+from workers.precision import STEP_MS, has_fast_bf16
 from workers.region_names import make_regions, region_problems
 from workers.regions import by_name
 
@@ -98,6 +97,7 @@ class Plan:
             "split": "validation",
             "plugins": plugin_digests(self.job),
             **({"regions": regions} if regions else {}),
+            **({"precision": "measured"} if self.job.resources.precision == "measured" else {}),
         }
 
 
@@ -130,6 +130,7 @@ class _Planner:
         view = None if dataset is None else self._view(dataset, regions or ())
         slots = self._slots()
         space = self._space(slots)
+        self._check_precision()
         self._check_sampler()
         self._check_screening()
         if dataset is not None and regions is not None:
@@ -161,7 +162,7 @@ class _Planner:
             space,
             slots=slots.count,
             whole=slots.whole,
-            gate=make_gate(dataset.num_channels, outputs, view.size, batch=batch),
+            gate=make_gate(dataset.num_channels, outputs, view.size, batch=batch, measured=self._is_measured),
             loss_gate=make_loss_gate(2 if view.regions else dataset.num_classes, regions=bool(view.regions)),
             screening=make_screening(job, dataset.num_channels, outputs, view.size),
         )
@@ -217,14 +218,28 @@ class _Planner:
     def _fix(self, slots: Slots) -> dict[str, object]:
         """The job's ``fix``, and fp32 where a slot may only emulate bf16: it is 9 to 25 times slower there.
 
-        Cards compute in bf16. Whether every node's cores do, the driver cannot know.
+        Cards compute in bf16. Whether every node's cores do, the driver cannot know. Where trials measure, it is no choice.
         """
         fix: dict[str, object] = dict(self.job.fix)
         decided = any(path.endswith("precision") for path in fix)
         fast = slots.device == "cuda" or (len(self.nodes or ()) == 1 and has_fast_bf16())
-        if not decided and not fast and decides(load_space(self.job.space), "recipe.precision"):
+        if (
+            not decided
+            and (self._is_measured or not fast)
+            and decides(load_space(self.job.space), "recipe.precision")
+        ):
             fix["recipe.precision"] = "fp32"
         return fix
+
+    @property
+    def _is_measured(self) -> bool:
+        return self.job.resources.precision == "measured"
+
+    def _check_precision(self) -> None:
+        for path, value in self.job.fix.items():
+            if self._is_measured and path.endswith("precision") and value != "fp32":
+                message = f"{value!r} given, but with resources.precision: measured each trial decides; remove one of them."
+                self._problem(("fix", path), message)
 
     def _check_sampler(self) -> None:
         name, known = self.job.search.sampler, sampler_names()
@@ -298,11 +313,6 @@ class _Planner:
         self.problems.append(self.document.problem(path, message))
 
 
-def has_fast_bf16() -> bool:
-    """Whether the cores of this machine compute in bf16 rather than emulating it."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def _misfits(space: Space, fix: Mapping[str, object]) -> dict[str, SpaceError]:
     """Entries of a ``fix`` that narrow nothing, each with why; one may hang on a decision that another one fixes."""
     fitting: dict[str, object] = {}
@@ -319,11 +329,17 @@ def _misfits(space: Space, fix: Mapping[str, object]) -> dict[str, SpaceError]:
 
 
 def make_gate(
-    in_channels: int, num_classes: int, size: tuple[int, ...], *, batch: int | None = None
+    in_channels: int,
+    num_classes: int,
+    size: tuple[int, ...],
+    *,
+    batch: int | None = None,
+    measured: bool = False,
 ) -> Callable[[Candidate], Mapping[str, float] | str]:
     """What is known of a candidate before training: its parameters and MACs, or why it cannot be built.
 
-    With a batch also the memory of a step, which takes longer to tell than the rest, so that only its limit asks for it.
+    With a batch also the memory of a step, which takes longer to tell than the rest, so that only its limit asks for it; where
+    the precision is measured, that of the worst, as all are tried.
     """
 
     def gate(candidate: Candidate) -> Mapping[str, float] | str:
@@ -336,13 +352,16 @@ def make_gate(
         known = {"parameters": float(numbers.parameters), "macs": float(numbers.macs)}
         if batch is None:
             return known
-        memory = training_bytes(
-            candidate.architecture,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            input_size=size,
-            batch=batch,
-            precision=candidate.recipe.precision,
+        memory = max(
+            training_bytes(
+                candidate.architecture,
+                in_channels=in_channels,
+                num_classes=num_classes,
+                input_size=size,
+                batch=batch,
+                precision=precision,
+            )
+            for precision in (STEP_MS if measured else (candidate.recipe.precision,))
         )
         return known | {"memory_bytes": float(memory)}
 

@@ -134,6 +134,7 @@ def _train(plan: Plan, wanted: Wanted) -> Training:
             plugins=tuple(plan.job.plugins),
             measures=plan.measures,
             latency=plan.latency,
+            precision=plan.job.resources.precision,
         )
         try:
             startup_s = min(_opening_s(leg) for _ in range(2))  # the first of a process also makes caches

@@ -256,6 +256,7 @@ def leg_of(order: LegOrder, plan: Plan) -> Leg:
         plugins=tuple(plan.job.plugins),
         measures=plan.measures,
         latency=plan.latency,
+        precision=plan.job.resources.precision,
     )
 
 

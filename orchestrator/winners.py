@@ -29,6 +29,7 @@ from workers.latency import LATENCY
 from workers.measure import measures
 from workers.metrics import bootstrap_dice, dice_scores
 from workers.network_file import build_network, describe_network
+from workers.precision import BF16, MEASURED, STEP_MS
 from workers.prepared_cases import PreparedCases, bricks_for
 from workers.seeding import derive_seed, generator
 
@@ -37,6 +38,7 @@ FINAL_MEASURES = (
     "calibration",
     "surface",
 )  # of the final table, beside those that the job asks for
+OF_ITS_TIME = frozenset({LATENCY, INHERITED, *MEASURED})  # metrics that no proof measures again
 PROBE_EPOCHS = 2  # of a training on several slots: the second one tells what an epoch costs there
 
 
@@ -156,12 +158,23 @@ def _completed(session: Session, purpose: Purpose) -> list[Row]:
 
 
 def recorded_metrics(written: Iterable[Event], trial: int) -> dict[str, float]:
-    """Metrics of the last epoch of a trial, which a proof measures again; latency and inheritance are of that time."""
+    """Metrics of the last epoch of a trial, which a proof measures again; some are of that time only."""
     found = epoch_bodies(written).get(trial)
     metrics: dict[str, float] = dict(found[-1]["metrics"]) if found else {}
-    metrics.pop(LATENCY, None)
-    metrics.pop(INHERITED, None)
-    return metrics
+    return {name: value for name, value in metrics.items() if name not in OF_ITS_TIME}
+
+
+def measured_precision(written: Iterable[Event], trial: int) -> JSON:
+    """In which precision a trial was trained, as a fact of its export, where that was measured: then no recipe says it."""
+    found = epoch_bodies(written).get(trial)
+    metrics = found[0]["metrics"] if found else {}
+    if BF16 not in metrics:
+        return {}
+    times = [f"{metrics[name]:.3g} ms in {key}" for key, name in STEP_MS.items() if name in metrics]
+    return {
+        "trained_in": ("bf16" if metrics[BF16] else "fp32")
+        + (f" (a step: {', '.join(times)})" if times else "")
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +265,8 @@ def export_row(plan: Plan, journal: Journal, row: Row, place: str, *, raw: Path 
             "seed": row.seed,
             "worker_seconds": round(row.worker_seconds, 1),
         }
-        | ({} if row.parent is None else {"began_as_trial": row.parent}),
+        | ({} if row.parent is None else {"began_as_trial": row.parent})
+        | measured_precision(written, row.trial),
     )
     source = raw or (Path(plan.job.raw) if plan.job.raw else None)
     with making_export(place) as folder:

@@ -64,6 +64,8 @@ class Leg:
         plugins: Modules to import first, for a user's own entries.
         measures: What is measured beside the confusion matrix (``workers/measure.py``).
         latency: Whether the time for one window is measured after each epoch, as the metric ``latency_ms``.
+        precision: ``chosen`` trains in the recipe's precision; ``measured`` in the one that makes the trial's steps faster: its
+            first leg finds out, its checkpoints hold it (``workers/precision.py``).
         inherit: Location of a committed checkpoint of another trial, with whose weights a trial at epoch 0 begins as far as the
             two networks are alike; None for its own.
     """
@@ -88,6 +90,7 @@ class Leg:
     plugins: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     latency: bool = False
+    precision: Literal["chosen", "measured"] = "chosen"
     inherit: str | None = None
 
 

@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from workers.inheritance import Start, start_from
 from workers.latency import LATENCY, latency_ms
 from workers.measure import measures
 from workers.picture import save_picture
+from workers.precision import Measured, measure_training
 from workers.prepared_cases import PreparedCases, bricks_for
 from workers.preprocessing import Prepared, fit
 from workers.trainer import Trainer, build_trainer
@@ -64,7 +66,7 @@ def run_leg(leg: Leg, report: Report, should_stop: ShouldStop) -> LegResult:
 class Work:
     """What a leg holds while it runs: the trainer at its first epoch, its batches in order, the cases that are scored.
 
-    ``start`` says how a trial began that had to inherit.
+    ``start`` says how a trial began that had to inherit, ``measured`` in which precision one trains that began by measuring.
     """
 
     leg: Leg
@@ -73,6 +75,7 @@ class Work:
     batches: Iterator[Batch]
     scored: Sequence[Prepared]
     start: Start | None = None
+    measured: Measured | None = None
 
 
 def open_work(leg: Leg) -> Work:
@@ -96,15 +99,18 @@ def open_work(leg: Leg) -> Work:
         num_classes=dataset.num_classes,
         spacing=sample_spacing(cases if dataset.ndim == 3 else (), leg.data),
     )
-    trainer = build_trainer(
-        candidate,
-        training,
-        in_channels=dataset.num_channels,
-        num_classes=dataset.num_classes,
-        max_epochs=leg.max_epochs,
-        device=leg.device,
-        micro_batches=leg.micro_batches,
-    )
+    built: dict[str, Any] = {
+        "in_channels": dataset.num_channels,
+        "num_classes": dataset.num_classes,
+        "max_epochs": leg.max_epochs,
+        "device": leg.device,
+        "micro_batches": leg.micro_batches,
+    }
+    measures_now = leg.precision == "measured" and leg.checkpoint is None
+    measured = measure_training(candidate, training, **built) if measures_now else None
+    trainer = build_trainer(candidate, training, **built)
+    if measured is not None:
+        trainer.precision = measured.precision
     if leg.checkpoint is not None:
         tensors, state = load_checkpoint(leg.checkpoint)
         if state["epoch"] != leg.first_epoch:
@@ -113,6 +119,8 @@ def open_work(leg: Leg) -> Work:
             )
         unpack(tensors, trainer.model, trainer.average, trainer.optimiser)
         trainer.load_loss_state(tensors)
+        if leg.precision == "measured":
+            trainer.precision = state["precision"]
     start = None
     if leg.checkpoint is None and leg.inherit is not None:
         channels, outputs = dataset.num_channels, leg.data.num_outputs(dataset.num_classes)
@@ -124,7 +132,7 @@ def open_work(leg: Leg) -> Work:
         pinned=leg.device == "cuda",
     )
     scored = PreparedCases(dataset, leg.split, fitted, bricks=bricks)
-    return Work(leg, dataset, trainer, ahead, scored, start)
+    return Work(leg, dataset, trainer, ahead, scored, start, measured)
 
 
 def run_epoch(work: Work, epoch: int) -> EpochResult:
@@ -148,6 +156,8 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
         told[LATENCY] = latency_ms(trainer.network, shape, device=leg.device)
     if work.start is not None and epoch == 1:
         told[INHERITED] = work.start.share
+    if work.measured is not None and epoch == 1:
+        told |= work.measured.metrics()
     checkpoint = save_checkpoint(
         leg.storage,
         checkpoint_prefix(leg.trial, leg.fence, epoch),
@@ -158,6 +168,7 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
             "epoch": epoch,
             "seed": leg.seed,
             "candidate": leg.candidate,
+            "precision": trainer.precision,
         },
     )
     return EpochResult(

@@ -2,10 +2,11 @@
 
 import copy
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import assert_never, cast
+from typing import Literal, assert_never, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ from workers.distance_maps import prediction_maps, signed_distances_of
 from workers.errors import DivergedError
 from workers.inference import Network
 from workers.seeding import derive_seed
+
+Precision = Literal["fp32", "bf16"]
 
 CLIP_NORM = 12.0  # nnU-Net's value; stops single steps, leaves normal ones alone
 MOMENTUM = 0.9
@@ -54,6 +57,7 @@ class Trainer:
         adversary: The critic of an adversarial term, or None.
         norms: For a loss that balances gradients: the sum of each term's norm over the first ``WARM_UP`` steps, (T,), on the
             device; None for others.
+        precision: In which the network computes; its weights and the loss are in fp32 always.
     """
 
     model: SegmentationNetwork
@@ -66,6 +70,7 @@ class Trainer:
     micro_batches: int = 1
     norms: Tensor | None = None
     adversary: Adversary | None = None
+    precision: Precision = "fp32"
 
     @property
     def network(self) -> Network:
@@ -119,6 +124,22 @@ class Trainer:
                     _check_finite(values, epoch)
         return float(torch.stack(values)[:, 0].double().mean())
 
+    def time_step(self, batch: Batch, precision: Precision) -> float:
+        """Seconds of a step in a precision; the trainer is of no use for a training afterwards."""
+        self.precision = precision
+        self.model.train()
+        images, labels, maps = batch
+        extras = LossExtras(
+            0.0,
+            self.training.spacing,
+            distance=maps.get("distance"),
+            neighbours=maps.get("neighbours"),
+        )
+        with _seeded(derive_seed(self.training.seed, "precision")):
+            started = time.perf_counter()
+            self._step(images, labels, extras).tolist()  # which waits for a card
+            return time.perf_counter() - started
+
     def _step(self, images: Tensor, labels: Tensor, extras: LossExtras) -> Tensor:
         """One step of the optimiser; its loss and the norm of its gradient, on the device."""
         self.optimiser.zero_grad(set_to_none=True)
@@ -137,7 +158,7 @@ class Trainer:
         """Add the gradient of a part of a batch; its share of the batch's loss."""
         images, labels = _to_device(images, self.device), labels.to(self.device, non_blocking=True)
         extras = self._with_needs(extras.to(self.device), images, labels)
-        bf16 = self.candidate.recipe.precision == "bf16"
+        bf16 = self.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else nullcontext():
             outputs, extras = self._outputs(images, extras)
         if self.norms is not None and extras.fraction < self._warm_up:
@@ -264,7 +285,17 @@ def build_trainer(
         seed, ndim = derive_seed(training.seed, "critic"), len(training.view.size)
         adversary = build_adversary(in_channels, outputs, ndim=ndim, seed=seed, device=place)
     return Trainer(
-        model, average, optimiser, candidate, training, max_epochs, place, micro_batches, norms, adversary
+        model,
+        average,
+        optimiser,
+        candidate,
+        training,
+        max_epochs,
+        place,
+        micro_batches,
+        norms,
+        adversary,
+        candidate.recipe.precision,
     )
 
 

@@ -1,19 +1,26 @@
 """A job bound to its data set: what only the two together can tell."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.events import Event
+from orchestrator.engine.order import LegOrder
 from orchestrator.engine.proposal import propose
 from orchestrator.engine.sampler import History
 from orchestrator.engine.state import State
-from orchestrator.job import JobError, load_job_document
+from orchestrator.job import JobError, job_from_json, load_job_document
 from orchestrator.plan import Plan, make_plan
 from orchestrator.recording import record
+from orchestrator.search import leg_of
+from orchestrator.slots import Node
 from orchestrator.table import TableError
+from orchestrator.winners import measured_precision, recorded_metrics
 from search_spaces.memory import training_bytes
 from search_spaces.preset import preset_candidates
+from search_spaces.space import sample
 from search_spaces.zero_cost import score_of
 
 JOB = """\
@@ -115,6 +122,49 @@ def test_memory_is_estimated_where_it_is_limited(dataset: Path) -> None:
     proposal = propose(limited.settings, State(limited.settings.objectives), History((), (1,)))
     assert proposal.rejected[0].body["limit"] == "memory_bytes"
     assert proposal.rejected[0].body["value"] > 1e6
+
+
+def measuring(dataset: Path, more: str = "") -> Plan:
+    path = dataset.parent / "measuring.yaml"
+    path.write_text(
+        JOB.format(dataset=dataset, screening="null") + f"resources: {{precision: measured}}\n{more}"
+    )
+    return make_plan(*load_job_document(path), nodes=(Node("cards", 4, 2),))
+
+
+def test_a_measured_precision_is_no_choice_and_part_of_the_protocol(dataset: Path) -> None:
+    """Memory is that of the worst, as both are tried; a job that pins one asks for something else."""
+    measured = measuring(dataset, "constraints: {memory_bytes: 1.0e9}\n")
+    assert measured.job.fix == {"recipe.precision": "fp32"}
+    drawn = (sample(measured.settings.space, random.Random(seed)) for seed in range(8))
+    assert {candidate.recipe.precision for candidate in drawn} == {"fp32"}
+    assert measured.protocol == {**plan_of(dataset, "null").protocol, "precision": "measured"}
+    candidate = dict(measured.settings.presets)["small_unet"]
+    numbers = measured.settings.gate(candidate)
+    given = {"in_channels": 1, "num_classes": 2, "input_size": (16, 24), "batch": 2}
+    each = [training_bytes(candidate.architecture, **given, precision=p) for p in ("fp32", "bf16")]  # type: ignore[arg-type]
+    assert not isinstance(numbers, str) and numbers["memory_bytes"] == max(each) > min(each)
+    order = LegOrder(0, 1, {}, 0, 0, 1, 1, None, 1.0, "search")
+    assert leg_of(order, measured).precision == "measured"
+    assert leg_of(order, plan_of(dataset, "null")).precision == "chosen"
+    again = make_plan(job_from_json(measured.job.to_json()))
+    assert again.protocol == measured.protocol
+    with pytest.raises(
+        JobError, match=r"'bf16' given, but with resources\.precision: measured each trial decides"
+    ):
+        measuring(dataset, "fix: {recipe.precision: bf16}\n")
+
+
+def test_an_export_says_in_what_a_measured_trial_was_trained_and_measures_no_times_again() -> None:
+    def epochs(*metrics: dict[str, float]) -> list[Event]:
+        return [Event(n, "epoch", 1, 0.0, {"trial": 3, "metrics": told}) for n, told in enumerate(metrics)]
+
+    times = {"bf16": 1.0, "step_ms/fp32": 12.34, "step_ms/bf16": 5.0}
+    measured = epochs({"dice": 0.5, **times}, {"dice": 0.6})
+    assert measured_precision(measured, 3) == {"trained_in": "bf16 (a step: 12.3 ms in fp32, 5 ms in bf16)"}
+    assert recorded_metrics(measured[:1], 3) == {"dice": 0.5}
+    assert measured_precision(epochs({"bf16": 0.0}), 3) == {"trained_in": "fp32"}
+    assert measured_precision(epochs({"dice": 0.5}), 3) == {} == measured_precision([], 3)
 
 
 def test_a_limit_that_only_epochs_tell_is_not_asked_of_the_gate(dataset: Path) -> None:

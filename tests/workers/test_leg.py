@@ -109,7 +109,8 @@ def test_what_an_epoch_reports(make_leg: MakeLeg) -> None:
     assert 0 < last.train_seconds < last.seconds
     assert last.checkpoint.endswith("checkpoints/trial-00003/leg-000007/epoch-0002")
     _, state = load_checkpoint(last.checkpoint)
-    assert state == {"search": "made", "trial": 3, "epoch": 2, "seed": 11, "candidate": leg.candidate}
+    expected = {"search": "made", "trial": 3, "epoch": 2, "seed": 11, "precision": "fp32"}
+    assert state == {**expected, "candidate": leg.candidate}
     json.dumps([dataclasses.asdict(epoch) for epoch in epochs])
 
 
