@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never, cast
@@ -111,14 +111,7 @@ class Trainer:
                 done = ((epoch - 1) * steps + step) / (self.max_epochs * steps)
                 for group in self.optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * schedule_factor(recipe, done)
-                extras = LossExtras(
-                    done,
-                    self.training.spacing,
-                    distance=maps.get("distance"),
-                    neighbours=maps.get("neighbours"),
-                    objects=maps.get("objects"),
-                )
-                values.append(self._step(images, labels, extras))
+                values.append(self._step(images, labels, self._extras(done, maps)))
                 self._update_average((epoch - 1) * steps + step)
                 if (step + 1) % CHECK_STEPS == 0 or step + 1 == steps:
                     _check_finite(values, epoch)
@@ -129,16 +122,17 @@ class Trainer:
         self.precision = precision
         self.model.train()
         images, labels, maps = batch
-        extras = LossExtras(
-            0.0,
-            self.training.spacing,
-            distance=maps.get("distance"),
-            neighbours=maps.get("neighbours"),
-        )
         with _seeded(derive_seed(self.training.seed, "precision")):
             started = time.perf_counter()
-            self._step(images, labels, extras).tolist()  # which waits for a card
+            self._step(images, labels, self._extras(0.0, maps)).tolist()  # which waits for a card
             return time.perf_counter() - started
+
+    def _extras(self, fraction: float, maps: Mapping[str, Tensor]) -> LossExtras:
+        """What a loss may look at, of the maps of a batch's labels."""
+        distance, neighbours, objects = (maps.get(name) for name in ("distance", "neighbours", "objects"))
+        return LossExtras(
+            fraction, self.training.spacing, distance=distance, neighbours=neighbours, objects=objects
+        )
 
     def _step(self, images: Tensor, labels: Tensor, extras: LossExtras) -> Tensor:
         """One step of the optimiser; its loss and the norm of its gradient, on the device."""

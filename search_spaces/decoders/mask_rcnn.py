@@ -113,7 +113,7 @@ class _MaskRcnnModule(OwnStart):
             PROPOSAL_OVERLAP,
         )
         reach = 1.75 * choice.anchor  # 224 / 16 where anchors are 8 strides wide
-        self.roi_heads = models.roi_heads.RoIHeads(
+        self.roi_heads = _masking_sampled(models.roi_heads.RoIHeads)(
             _Pool(self.strides, BOX_CELLS, reach),
             models.faster_rcnn.TwoMLPHead(width * BOX_CELLS**2, choice.hidden),
             models.faster_rcnn.FastRCNNPredictor(choice.hidden, num_classes),
@@ -268,10 +268,30 @@ def _leaving_out(kind: Any) -> Any:
     return Proposals
 
 
+@functools.cache
+def _masking_sampled(kind: Any) -> Any:
+    """torchvision's network for boxes, with masks of sampled objects only: those of all would be an image each."""
+
+    class Heads(kind):  # type: ignore[misc]
+        def select_training_samples(self, proposals: list[Tensor], targets: list[dict[str, Tensor]]) -> Any:
+            boxes, matched, labels, shifts = super().select_training_samples(proposals, targets)
+            for place, (one, known) in enumerate(zip(targets, labels, strict=True)):
+                wanted, own = matched[place][known > 0].unique(return_inverse=True)
+                one["masks"], one["labels"] = _corners(one["objects"], wanted), one["labels"][wanted]
+                matched[place] = torch.zeros_like(known).masked_scatter(known > 0, own)
+            return boxes, matched, labels, shifts
+
+        def check_targets(self, targets: list[dict[str, Tensor]] | None) -> None:
+            """They have no masks yet."""
+
+    return Heads
+
+
 def _unknown(ignored: Tensor, boxes: Tensor) -> Tensor:
     """Whether boxes (M, 4) lie over too many ignored pixels to say that they hold nothing, (M,); one at least does not."""
     shares = covered(ignored, boxes)
-    return shares > shares.min().clamp(min=UNKNOWN)
+    least = torch.cat([shares, shares.new_ones(1)]).min()  # also of none, as a network that diverged proposes
+    return shares > least.clamp(min=UNKNOWN)
 
 
 class _Pool(nn.Module):
@@ -319,24 +339,25 @@ def _anchors(cell: Tensor, cells: Sequence[int], size: tuple[int, int]) -> Tenso
 
 
 def _target(labels: Tensor, objects: Tensor) -> dict[str, Tensor]:
-    """Boxes, classes and masks of the objects of one image, as torchvision has them, from labels and numbers (H, W).
+    """Boxes and classes of the objects of one image, as torchvision has them, from labels and numbers (H, W)."""
+    rows, columns = objects.nonzero(as_tuple=True)
+    own = objects[rows, columns].long() - 1
+    nothing = own.new_zeros(int(objects.max()))
+    least, most = (
+        torch.stack([nothing.scatter_reduce(0, own, x, kind, include_self=False) for x in (columns, rows)])
+        for kind in ("amin", "amax")
+    )
+    classes = nothing.scatter_reduce(0, own, labels[rows, columns], "amax")
+    boxes = torch.cat([least, most + 1]).T.float()
+    return {"boxes": boxes, "labels": classes, "objects": objects, "ignored": labels < 0}
 
-    Masks are given at the corners of pixels: torchvision's means over cells take a value for that of a place half a pixel
-    before its own, so that half of the first row and column of an object would be lost.
+
+def _corners(objects: Tensor, wanted: Tensor) -> Tensor:
+    """Masks (M, H + 1, W + 1) of the wanted objects (M,), counted from 0, at the corners of pixels.
+
+    For torchvision's means over cells take a value for that of a place half a pixel before its own, so that half of the first
+    row and column of an object would be lost.
     """
-    numbers = torch.arange(1, int(objects.max()) + 1, device=objects.device)
-    masks = objects == numbers.view(-1, 1, 1)
-    edges = [edge for seen in (masks.any(1), masks.any(2)) for edge in _ends(seen)]
-    boxes = torch.stack([edges[0], edges[2], edges[1], edges[3]], dim=1).float()
-    classes = torch.where(masks, labels, 0).flatten(1).amax(1) if len(numbers) else numbers
+    masks = objects == wanted.view(-1, 1, 1) + 1
     around = F.pad(masks.float().unsqueeze(1), [1, 1, 1, 1])
-    corners = F.avg_pool2d(around, 2, stride=1).squeeze(1)  # (M, H + 1, W + 1)
-    return {"boxes": boxes, "labels": classes, "masks": corners, "ignored": labels < 0}
-
-
-def _ends(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """First place, and that after the last, where rows (M, L) are True; each is somewhere."""
-    ints = seen.to(torch.uint8)
-    if not len(ints):
-        return ints.sum(1), ints.sum(1)
-    return ints.argmax(1), seen.shape[1] - ints.flip(1).argmax(1)
+    return F.avg_pool2d(around, 2, stride=1).squeeze(1)

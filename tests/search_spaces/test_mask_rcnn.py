@@ -158,28 +158,6 @@ def test_a_mask_fades_out_over_half_a_cell_beyond_its_box() -> None:
     torch.testing.assert_close(row, torch.tensor(wanted))
 
 
-def test_targets_are_boxes_around_objects_by_hand() -> None:
-    labels, objects = torch.zeros(2, 6, 7, dtype=torch.int64)
-    labels[1:3, 2:6], objects[1:3, 2:6] = 2, 1
-    labels[5, 0], objects[5, 0] = 1, 2
-    target = mask_rcnn._target(labels, objects)
-    assert target["boxes"].tolist() == [[2, 1, 6, 3], [0, 5, 1, 6]]
-    assert target["labels"].tolist() == [2, 1]
-    assert target["masks"].shape == (2, 7, 8)
-    assert target["masks"][0, 1, 1:8].tolist() == [
-        0,
-        0.25,
-        0.5,
-        0.5,
-        0.5,
-        0.25,
-        0,
-    ]  # corners of the first row
-    empty = mask_rcnn._target(labels, torch.zeros_like(objects))
-    assert [len(empty[name]) for name in ("boxes", "labels", "masks")] == [0, 0, 0]
-    assert empty["boxes"].shape == (0, 4)
-
-
 def test_losses_reach_every_weight_and_repeat_with_the_seed() -> None:
     images, labels, objects = pictures()
     values = []

@@ -74,6 +74,18 @@ def test_loader_processes_and_parts_of_a_batch_make_it_train_too(make_leg: MakeL
     trained(make_leg(candidate(), fence=9, last_epoch=1, micro_batches=2))
 
 
+def test_its_precision_can_be_measured(make_leg: MakeLeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.precision.has_fast_bf16", lambda: True)
+    _, [first] = trained(make_leg(candidate(), last_epoch=1, precision="measured"))
+    assert first.metrics["step_ms/fp32"] > 0
+
+
+def test_a_training_that_explodes_has_diverged(make_leg: MakeLeg) -> None:
+    hot = candidate(learning_rate=1e30)
+    result = run_leg(make_leg(hot), lambda _: None, lambda: False)
+    assert result.status == "diverged", result.message
+
+
 def test_regions_are_refused(make_leg: MakeLeg, scans: DataView) -> None:
     view = dataclasses.replace(scans, regions=(Region("box", (1,)), Region("all", (0, 1))))
     result = run_leg(make_leg(candidate(), data=view), lambda _: None, lambda: False)
