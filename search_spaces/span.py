@@ -34,7 +34,7 @@ from search_spaces.register import Entry, kinds, lookup
 from search_spaces.skip import Skip
 from search_spaces.skips.none import NoSkip
 from search_spaces.space import Choose
-from search_spaces.training_choices import choose_intensity, choose_recipe, choose_simple_loss
+from search_spaces.training_choices import choose_fitting_loss, choose_intensity, choose_recipe
 
 T = TypeVar("T")
 Accept = Callable[[Any], bool]
@@ -53,9 +53,10 @@ def span(choose: Choose, presets: Sequence[str], *, every_kind: bool = False) ->
         every_kind: Whether entries that none of the systems uses take part, too, at their standard values.
     """
     parts = _Parts(choose, _systems(tuple(presets)), _cells(tuple(presets)), every_kind)
+    architecture = parts.architecture()
     return Candidate(
-        parts.architecture(),
-        choose_simple_loss(choose),
+        architecture,
+        choose_fitting_loss(choose, architecture.decoder),
         choose_recipe(choose),
         Preprocessing(intensity=choose_intensity(choose)),
     )
@@ -77,7 +78,6 @@ class _Parts:
         context = self._entry(f"{top}.context", Context, self._of("context"))
         skips = self._instances(Skip, self._of("skip"))
         decoders = self._instances(Decoder, self._of("decoder"))
-
         decoder = self._entry(
             f"{top}.decoder", Decoder, decoders, accept=_FollowsWithSome(encoder, context, tuple(skips))
         )
@@ -97,7 +97,7 @@ class _Parts:
                 f"{top}.padding", self._of("padding"), ("zeros", "replicate") if self.every_kind else ()
             ),
             front=front,
-            pyramid=self._pyramid(f"{top}.pyramid"),
+            pyramid=None if decoder.finds_objects else self._pyramid(f"{top}.pyramid"),
         )
         return replace(whole, auxiliary=self._auxiliary(f"{top}.auxiliary", whole))
 
@@ -228,7 +228,7 @@ class _Parts:
 
     def _auxiliary(self, path: str, whole: Architecture) -> tuple[Auxiliary, ...]:
         """Heads in training that look at maps that are there."""
-        seen = [one for many in self._of("auxiliary") for one in many]
+        seen = [one for many in self._of("auxiliary") for one in many if not whole.decoder.finds_objects]
         fits = _IsThere(whole)
         seen = [one for one in dict.fromkeys(seen) if fits(one)]
         lengths = sorted({len(many) for many in self._of("auxiliary")}) if seen else [0]

@@ -2,8 +2,10 @@
 
 from typing import Literal
 
+from search_spaces.decoder import Decoder
 from search_spaces.loss import Loss, LossTerm, Weighted
 from search_spaces.losses.cross_entropy import CrossEntropy
+from search_spaces.losses.detection import Detection
 from search_spaces.losses.dice import Dice
 from search_spaces.losses.focal import Focal
 from search_spaces.losses.tversky import Tversky
@@ -25,6 +27,11 @@ def choose_simple_loss(choose: Choose) -> Loss:
         log_ratio = choose("loss.terms.1.log_ratio", Real(-3.0, 3.0))
         terms.append(Weighted(_region_term(choose, "loss.terms.1.term"), log_ratio))
     return Loss(tuple(terms))
+
+
+def choose_fitting_loss(choose: Choose, decoder: Decoder) -> Loss:
+    """A simple loss, or the one of networks that find objects."""
+    return Loss((Weighted(Detection()),)) if decoder.finds_objects else choose_simple_loss(choose)
 
 
 def _distribution_term(choose: Choose, path: str) -> LossTerm:

@@ -49,6 +49,21 @@ def test_two_systems_give_networks_that_neither_is() -> None:
     assert not any(one.decoder.kind == "deepest" and one.skip.kind != "none" for one in drawn)
 
 
+def test_a_network_that_finds_objects_has_its_own_loss_beside_others() -> None:
+    """And neither auxiliary heads nor a pyramid of images, which others have."""
+    systems = ("mask_rcnn", "small_unet", "attention_to_scale", "pspnet50")
+
+    def space(choose: Choose) -> Candidate:
+        return span(choose, systems)
+
+    points = [sample(space, random.Random(seed)) for seed in range(60)]
+    finders = [one for one in points if one.architecture.decoder.finds_objects]
+    assert 5 < len(finders) < 55
+    for preset in systems:
+        candidate = load_preset(preset).candidate()
+        assert digest(decode(space, encode(space, candidate))) == digest(candidate)
+
+
 def test_small_points_train() -> None:
     space, rng, done = load_space("unet_family"), random.Random(3), 0
     while done < 6:
