@@ -1,4 +1,5 @@
-"""Seconds and memory that one large volume costs: ingest, verify, copy, read, prepare, a window of it; each in a fresh process.
+"""Seconds and memory that one large volume costs: ingest, verify, copy, read, prepare, a window of it, its score from a network
+that computes nothing (windows of 128, four classes); each in a fresh process.
 
 A synthetic CT volume of 512 x 512 x 400 (int16, 210 MB, and 105 MB of labels) in NIfTI files, with two small ones for the
 other splits. *more* is the greatest RssAnon of the process beyond that after its imports, looked at each 5 ms from outside;
@@ -25,14 +26,16 @@ from volumes import ct_volume
 
 from search_spaces.preprocessing import Preprocessing
 from workers.batches import cut
+from workers.contract import DataView
 from workers.data.dataset import open_dataset
 from workers.data.ingest import ingest
 from workers.data.transfer import copy_dataset
 from workers.data.verify import verify_dataset
+from workers.evaluate import class_names, evaluate
 from workers.prepared_cases import CUBES, PreparedCases
 from workers.preprocessing import fit
 
-STEPS = ("ingest", "verify", "copy", "read", "prepare", "resample", "window")
+STEPS = ("ingest", "verify", "copy", "read", "prepare", "resample", "window", "score")
 
 
 def main() -> None:
@@ -109,13 +112,23 @@ def take(step: str, folder: Path) -> None:
             shutil.rmtree(folder / "copy")
         case "read":
             open_dataset(place).case("large", copy=False)
-        case "prepare" | "resample" | "window":
+        case "prepare" | "resample" | "window" | "score":
             dataset = open_dataset(place)
             choices = Preprocessing(spacing="median" if step == "resample" else "stored")
             fitted = fit(choices, dataset.manifest)
             if step == "resample":
                 object.__setattr__(fitted, "spacing", (0.9, 0.9, 1.0))
-            case = PreparedCases(dataset, "train", fitted, bricks=CUBES)[0]
+            cases = PreparedCases(dataset, "train", fitted, bricks=CUBES)
+            case = cases[0]
+            if step == "score":
+                view = DataView(place, dataset.digest, "patches", (128, 128, 128), 1)
+                evaluate(
+                    lambda images: images.repeat(1, 4, 1, 1, 1),
+                    cases,
+                    view,
+                    names=class_names(dataset),
+                    ignore_index=255,
+                )
             if step == "window":
                 cut(case.pixels, (96, 96, 96), (100, 100, 100), fill=np.float32(0), change=case.scaling)
 

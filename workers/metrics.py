@@ -13,6 +13,8 @@ import numpy.typing as npt
 Confusion = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
+_PART = 2**22  # pixels that are counted together, in 8 bytes each
+
 
 def confusion(
     truth: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8], *, num_classes: int, ignore_index: int
@@ -22,9 +24,14 @@ def confusion(
     Shape:
         truth and predicted alike, any shape; returns (K, K) int64, rows are the truth.
     """
-    valid = truth != ignore_index
-    pairs = truth[valid].astype(np.int64) * num_classes + predicted[valid]
-    return np.bincount(pairs, minlength=num_classes * num_classes).reshape(num_classes, num_classes)
+    counts = np.zeros(num_classes * num_classes, np.int64)
+    truth, predicted = truth.reshape(-1), predicted.reshape(-1)
+    for start in range(0, len(truth), _PART):
+        true, found = truth[start : start + _PART], predicted[start : start + _PART]
+        valid = true != ignore_index
+        pairs = true[valid].astype(np.int64) * num_classes + found[valid]
+        counts += np.bincount(pairs, minlength=len(counts))
+    return counts.reshape(num_classes, num_classes)
 
 
 def dice_per_class(counts: Confusion) -> Scores:

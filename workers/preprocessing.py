@@ -4,6 +4,7 @@
 brings class scores back to the voxels of the file. The same three serve training, evaluation, the proof and ``predict``.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -27,6 +28,8 @@ Masks = npt.NDArray[np.bool_]
 Value = TypeVar("Value", bound=np.generic)
 Pixels = npt.NDArray[Any] | Bricks
 """An array, or one that is read window by window; ``np.asarray`` reads all of it."""
+
+_PART = 2**22  # pixels whose arg max is taken together
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +311,11 @@ def restore(undo: Undo, scores: FloatArray) -> LabelArray:
     Shape:
         scores (K, *prepared); returns (*stored) uint8.
     """
-    labels: LabelArray = _uncropped(undo, scores).argmax(axis=0).astype(np.uint8)
+    cropped = _uncropped(undo, scores)
+    labels = np.empty(cropped.shape[1:], np.uint8)
+    step = max(1, _PART // math.prod(labels.shape[1:]))
+    for start in range(0, len(labels), step):  # as the arg max of a large volume takes eight bytes a voxel
+        labels[start : start + step] = cropped[:, start : start + step].argmax(axis=0)
     return cast(LabelArray, _in_file(undo, labels[None], np.zeros(1, np.uint8))[0])
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from workers import metrics
 from workers.metrics import (
     bootstrap_dice,
     confusion,
@@ -32,7 +33,9 @@ def counts(truth: np.ndarray = TRUTH, predicted: np.ndarray = PREDICTED, classes
     return confusion(truth, predicted, num_classes=classes, ignore_index=255)
 
 
-def test_confusion_by_hand() -> None:
+@pytest.mark.parametrize("part", [1, 3, 5, 2**22])
+def test_confusion_by_hand(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_PART", part)
     found = counts()
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found, [[2, 1, 0], [1, 3, 0], [0, 0, 0]])  # the ignored pixel is nowhere

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from search_spaces.preprocessing import Intensity, Percentile, Preprocessing, Window, ZScore
+from workers import preprocessing
 from workers.contract import DataView
 from workers.data.dataset import Case, open_dataset
 from workers.errors import DataError
@@ -59,7 +60,11 @@ def one_hot(labels: npt.NDArray[np.uint8], classes: int = 4) -> npt.NDArray[np.f
 
 
 @pytest.mark.parametrize(("axes", "flips"), ORIENTATIONS)
-def test_restore_returns_labels_from_every_orientation(axes: tuple[int, ...], flips: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("part", [1, 50, 2**22])
+def test_restore_returns_labels_from_every_orientation(
+    axes: tuple[int, ...], flips: tuple[int, ...], part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preprocessing, "_PART", part)
     case = volume_case(axes, flips)
     for crop in ("none", "nonzero"):
         prepared = prepare(fitted(crop=crop), case)
