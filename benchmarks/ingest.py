@@ -2,9 +2,10 @@
 
 Ours reads and checks every pair first (sizes, label values, duplicates, class counts, intensities), hashes each case, shard and
 batch, syncs what it writes and publishes a manifest; ``verify`` has a row of its own, and peers have no like of it. Each
-peer copies the files' bytes, which is the cheapest that it can do; *pictures* hands it pictures of Pillow instead. WebDataset
+peer copies the files' bytes, which is the cheapest that it can do; *pictures* hands it pictures of Pillow instead, and *each
+decoded first* promises as ours does that no broken picture is published, but still counts and hashes nothing. WebDataset
 and MDS write in the process that calls them. All take turns in each round, each into an empty folder; medians. *CPU* is that of
-all processes.
+all processes. ``new`` is the time of a new program that does nothing but our ingest, as a user starts it, imports included.
 
     python -m venv /tmp/peers_data  # and on as `python benchmarks/readers.py --help` says
     PYTHONPATH=. /tmp/peers_data/bin/python benchmarks/ingest.py --rounds 3
@@ -16,15 +17,18 @@ import io
 import os
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from peer_readers import (
+    Pair,
     camvid,
     litdata_pictures,
     remove,
@@ -37,6 +41,7 @@ from peer_readers import (
 
 from workers.data.ingest import ingest
 from workers.data.verify import verify_dataset
+from workers.image_file import decode_image, decode_mask
 
 
 def main() -> None:
@@ -55,10 +60,12 @@ def main() -> None:
     )
     ours = "segsearch"
     ways: dict[str, Callable[[Path], object]] = {
-        f"{ours}, 1 process": lambda dest: ingest(root, str(dest), jobs=1),
-        f"{ours}, 2 processes": lambda dest: ingest(root, str(dest), jobs=2),
+        f"{ours}, 1 thread": lambda dest: ingest(root, str(dest), jobs=1),
+        f"{ours}, 2 threads": lambda dest: ingest(root, str(dest), jobs=2),
+        f"{ours}, 2 threads, new": lambda dest: as_a_program(root, dest, jobs=2),
         "WebDataset": partial(write_tar, pairs),
         "MosaicML MDS": partial(write_mds, pairs),
+        "MosaicML MDS, each decoded first": partial(write_mds_decoded, pairs),
         "MosaicML MDS, pictures": partial(write_mds_pictures, pairs),
         "litdata, 1 process": partial(write_litdata, pairs, jobs=1),
         "litdata, 2 processes": partial(write_litdata, pairs, jobs=2),
@@ -72,14 +79,35 @@ def main() -> None:
         for _ in range(given.rounds):
             for way, write in ways.items():
                 timed(way, lambda write=write: write(dest), wall, cpu)  # type: ignore[misc]
-                if way == f"{ours}, 1 process":
+                if way == f"{ours}, 1 thread":
                     timed(f"{ours}, verify", lambda: verify_dataset(str(dest)), wall, cpu)
                 remove(dest)
-    base = statistics.median(wall[f"{ours}, 1 process"])
-    print("\n| | seconds | over ours with 1 process | CPU s |\n|---|---|---|---|")
+    base = statistics.median(wall[f"{ours}, 1 thread"])
+    print("\n| | seconds | over ours with 1 thread | CPU s |\n|---|---|---|---|")
     for way, values in wall.items():
         middle = statistics.median(values)
         print(f"| {way} | {middle:.2f} | {middle / base:.2f} | {statistics.median(cpu[way]):.2f} |")
+
+
+def write_mds_decoded(pairs: Sequence[Pair], folder: Path) -> None:
+    """MosaicML's shards of the files' bytes, each picture and mask decoded before it is written."""
+    from streaming import MDSWriter
+
+    columns = {"image": "bytes", "mask": "bytes"}
+    with MDSWriter(out=str(folder), columns=columns, size_limit=4 * 2**20) as out:
+        for image, mask in pairs:
+            case = {"image": image.read_bytes(), "mask": mask.read_bytes()}
+            decode_image(case["image"], where=image.name)
+            decode_mask(case["mask"], where=mask.name)
+            out.write(case)
+
+
+def as_a_program(root: Path, dest: Path, *, jobs: int) -> None:
+    """Our ingest by a new interpreter, without what this one has loaded for the peers."""
+    program = (
+        "import sys; from workers.data.ingest import ingest; ingest(*sys.argv[1:3], jobs=int(sys.argv[3]))"
+    )
+    subprocess.run([sys.executable, "-c", program, str(root), str(dest), str(jobs)], check=True)
 
 
 def timed(

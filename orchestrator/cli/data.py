@@ -44,7 +44,8 @@ def ingest(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Processes at most; default the cores. The result is the same.", show_default=False
+            help="Threads and processes at most; default the cores. The result is the same.",
+            show_default=False,
         ),
     ] = None,
     ray: Annotated[

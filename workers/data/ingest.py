@@ -49,8 +49,8 @@ def ingest(
         shard_bytes: Size of a shard; None chooses.
         profile: ``decoded`` stores arrays instead of pictures, for nodes whose cores are the limit.
         skip_bad: Leave out cases that are wrong, which the manifest's notes count and ``skipped/<digest>.json`` lists.
-        jobs: Processes at most; None takes the cores. What is written is the same for any number.
-        spread: Where the work is done; None takes processes of this machine.
+        jobs: Threads and processes at most; None takes the cores. What is written is the same for any number.
+        spread: Where the work is done; None takes threads and processes of this machine.
 
     Returns:
         The manifest; its ``notes`` say how the folder was understood.
