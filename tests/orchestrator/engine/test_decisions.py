@@ -1,10 +1,12 @@
 """The decisions of a search follow from its journal, whatever it is told to do; one altered decision is found."""
 
 import itertools
+import json
 import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -18,6 +20,7 @@ from orchestrator.engine.events import Draft, Event
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.sampler import Sampler
 from orchestrator.engine.samplers.evolution import Evolution
+from orchestrator.engine.samplers.tpe import TreeParzen
 from orchestrator.engine.screening import Screening
 from orchestrator.engine.settings import ONE_OBJECTIVE, EngineSettings, Kind, Scheduler
 from orchestrator.executors.simulated import Recording
@@ -370,6 +373,17 @@ def test_a_journal_that_does_not_tell_its_slots(toys: SimpleNamespace) -> None:
         replace(e, body=driver.log.events[n].body) if e.kind == "leading" else e for n, e in enumerate(late)
     ]
     assert again(driver, exact).difference is not None
+
+
+def test_a_journal_of_version_1_follows_until_a_sampler_that_has_changed_since(toys: SimpleNamespace) -> None:
+    """Recorded with three drivers, that of today's TPE differs from the first proposal on that was its own."""
+    lines = (Path(__file__).parent / "journal_v1.jsonl").read_text().splitlines()
+    written = [events.upcast(Event(**json.loads(line))) for line in lines]
+    settings = toys.settings(trials=14, constraints={"macs": 8e7}, sampler=TreeParzen(startup=3))
+    found = follow(written, lambda told: replace(settings, slots=told["slots"], whole=told["whole"]))
+    assert found.untold == 3 and found.requests == 1
+    assert found.same == {"asked": 7, "leg_started": 15, "rejected": 1, "promoted": 6, "trial_ended": 1}
+    assert found.difference is not None and "'asked' of trial 7" in found.difference.message
 
 
 def test_values_that_are_no_numbers(toys: SimpleNamespace) -> None:
