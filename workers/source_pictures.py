@@ -11,6 +11,7 @@ import numpy as np
 from workers.colour_mask import decode_colours
 from workers.errors import DataError
 from workers.image_file import codec_of, decode_image, decode_mask, is_image
+from workers.levels import level_counts
 from workers.source import Array, LeftOut, RawCase, SampleFiles, first_five
 from workers.source_pairs import duplicate_ids, shown
 
@@ -61,7 +62,7 @@ def binary_mask(path: Path, size: tuple[int, ...] | None) -> Array:
     if size is not None and mask.shape != size:
         sizes = (" x ".join(map(str, shape)) for shape in (size, mask.shape))
         raise DataError("{}: image {}, mask {}; give both the same size.".format(where, *sizes))
-    values = np.unique(mask)
+    values = np.flatnonzero(level_counts(mask)) if mask.dtype == np.uint8 else np.unique(mask)
     if len(values) > 2 or (len(values) == 2 and values[0] != 0):
         listed = ", ".join(map(str, values[:5]))
         raise DataError(f"{where}: values {listed}; a mask of one object or class has 0 and one other value.")
