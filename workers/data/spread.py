@@ -154,11 +154,14 @@ def _feed(
     while (number := _next(waiting)) is not None:
         try:
             pipe.send((function, tasks[number]))
-            told.put((number, pipe.recv()))
+            answer: Told = pipe.recv()
         except (EOFError, OSError, MemoryError):
             what = "a process of the ingest died, perhaps for lack of memory; give fewer --jobs."
             told.put((number, (False, DataError(what))))
             return
+        except BaseException as error:  # what cannot be pickled, such as a user's own source
+            answer = False, error
+        told.put((number, answer))
 
 
 def _next(waiting: "SimpleQueue[int]") -> int | None:

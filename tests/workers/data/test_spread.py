@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
+from pickle import PicklingError
 from queue import SimpleQueue
 from threading import Barrier, Thread, current_thread, main_thread
 
@@ -99,6 +100,15 @@ def test_a_bug_in_a_thread_is_raised_where_results_are_asked_for() -> None:
     with spread.LocalSpread(2) as two, pytest.raises(ZeroDivisionError):
         list(two.each(divided, range(50)))
     assert two._waiting.empty()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_task_that_cannot_be_sent_is_an_error_and_no_endless_wait() -> None:
+    def pause(_task: object) -> None:  # of no module
+        time.sleep(0.05)
+
+    with spread.LocalSpread(2) as two, pytest.raises((AttributeError, PicklingError), match="pause"):
+        list(two.each(pause, range(50)))
 
 
 @pytest.mark.usefixtures("at_once")
