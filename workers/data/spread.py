@@ -1,7 +1,7 @@
 """The same function over many tasks, in threads of this process and in others; the results do not depend on which.
 
-Threads start at once and share memory. Decoders, hashes, zstd and numpy let go of Python's lock, but what is left of it bounds
-how many pay: of the CPU time of a picture of 480 x 360 pixels a quarter, of one of 2048 x 1024 a twentieth.
+Threads start at once and share memory. Decoders, hashes, zstd and numpy let go of Python's lock; it is held for three tenths of
+the CPU time of a picture of 480 x 360 pixels and a sixth of one of 2048 x 1024, which bounds how many threads pay.
 """
 
 import os
