@@ -155,7 +155,7 @@ class Source(Entry, ABC):
 
     @abstractmethod
     def read(self, sample: SampleFiles) -> RawCase:
-        """Read one case.
+        """Read one case. Threads and processes call it at the same time, so it changes nothing that another call sees.
 
         Raises:
             DataError: A file is damaged or of a wrong kind.
