@@ -257,10 +257,10 @@ class _Follower:
         return self._engine.report(EpochResult(**known, **unknown), now).drafts
 
     def _proposals(self) -> Iterator[JSON]:
-        for event in self._written[self._place :]:
-            if event.kind not in ("rejected", "asked"):
-                return
-            yield event.body
+        place = self._place
+        while place < len(self._written) and self._written[place].kind in ("rejected", "asked"):
+            yield self._written[place].body
+            place += 1
 
     def _compare(self, drafts: Sequence[Draft]) -> Difference | None:
         here = self._written[self._place]
