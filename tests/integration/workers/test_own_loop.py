@@ -71,8 +71,13 @@ def together(parts: tuple[Batch, ...]) -> Batch:
 @pytest.mark.filterwarnings(
     "ignore:This DataLoader will create 3 worker processes"
 )  # more than this machine has cores
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("workers", "ranks"),
+    [
+        *[(0, 1), (0, 2), (0, 4), (1, 2), (3, 1)],
+        *[pytest.param(*both, marks=pytest.mark.slow) for both in ((1, 1), (1, 4), (3, 2), (3, 4))],
+    ],
+)
 def test_resumed_at_every_step(
     training: TrainingSet,
     undisturbed: list[Batch],
