@@ -79,6 +79,14 @@ class Workspace:
         """Run a command with ``--json``; what it printed."""
         return json.loads(self.run(*arguments, "--json"))
 
+    def decided_again(self, name: str) -> int:
+        """Events of a search that its journal decides again, all of them."""
+        told = self.json("audit", name, "--decisions")
+        assert told["faults"] == [] and told["decisions"]["difference"] is None, told
+        same = sum(told["decisions"]["same"].values())
+        assert same == told["decisions"]["decisions"] and told["decisions"]["untold"] == 0
+        return int(same)
+
 
 @pytest.fixture(scope="session")
 def small_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -47,7 +47,7 @@ def test_heirs_are_the_same_across_a_kill(workspace: Any) -> None:
     kill_after(workspace, "killed", process, epochs=min(asked))  # its first child begins, or is about to
     workspace.run("resume", "killed", *OPTIONS)
     assert epochs_of(events_of(workspace, "killed")) == epochs_of(whole)
-    assert faults(events_of(workspace, "killed")) == []
+    assert workspace.decided_again("killed") > 0
 
 
 @pytest.mark.slow

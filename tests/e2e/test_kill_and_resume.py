@@ -36,6 +36,9 @@ def test_one_slot_repeats_a_search_across_kills(workspace: Any) -> None:
     check_whole(killed, trials=4)
     assert sum(e.kind == "leading" for e in killed) == 3
     assert epochs_of(killed) == epochs_of(whole)
+    assert workspace.decided_again("killed") > workspace.decided_again(
+        "whole"
+    )  # legs that were handed out again
     left, right = (
         sorted((workspace.folder / "runs" / name / "checkpoints").glob("*/*/*/*"))
         for name in ("killed", "whole")
@@ -52,6 +55,7 @@ def test_a_killed_driver_on_ray_is_resumed_and_leaves_no_process(workspace: Any)
     check_whole(written, trials=4)
     assert len([e for e in written if e.kind == "epoch"]) > reported
     assert workspace.json("status", "rayed")["state"] == "finished"
+    assert workspace.decided_again("rayed") > 0
     end = time.monotonic() + 150  # Ray's two agents look for their dead cluster for about a minute
     while _processes_in(workspace.folder) and time.monotonic() < end:
         time.sleep(1)
@@ -101,7 +105,7 @@ def test_a_paused_search_goes_on_and_a_cancelled_one_is_over(workspace: Any) -> 
     assert (status["state"], status["finish"]) == ("finished", "stop_requested")
     written = events_of(workspace, "halted")
     assert faults(written, files=False) == []
-    assert workspace.json("audit", "halted")["faults"] == []
+    assert workspace.decided_again("halted") > 0
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
