@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
@@ -204,7 +205,8 @@ def _value(scores: Scores, terms: tuple[Weighted, ...], scales: Sequence[float |
     total: Tensor | None = None
     if not any(weighted.term.role in SEE_LABELS for weighted in terms):
         scores.check_labels()
-    with torch.autocast(scores.logits.device.type, enabled=False):
+    device = scores.logits.device.type
+    with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
         for share, weighted, scale in zip(shares, terms, scales, strict=True):
             weight = share / sum(shares) * weighted.schedule.factor(scores.extras.fraction)
             if weight > 0:

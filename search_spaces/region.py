@@ -1,7 +1,7 @@
 """What region terms share: soft counts of overlap, prediction and label per class, made once for all terms of a loss."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -117,7 +117,10 @@ class _SoftSums(torch.autograd.Function):
         labels, *probs = ctx.saved_tensors
         grad = overlap.new_empty(*overlap.shape, labels.shape[1])
         mask = torch.empty_like(labels)
-        for c in range(grad.shape[1]):
+        for c, asked in enumerate(_asked(overlap, predicted)):
+            if not asked:  # such as a background that takes no part
+                grad[:, c] = 0
+                continue
             torch.eq(labels, c, out=mask)
             torch.mul(mask, overlap[:, c, None], out=grad[:, c])
             if not probs:
@@ -125,6 +128,13 @@ class _SoftSums(torch.autograd.Function):
         if probs:
             grad.addcmul_(probs[0], (2 * predicted).unsqueeze(2))
         return grad if ctx.weights is None else grad.mul_(ctx.weights), None, None, None
+
+
+def _asked(*grads: Tensor) -> list[bool]:
+    """Whether a class has a gradient (N, K) in any sample; a card is not asked, as the host would wait."""
+    if grads[0].device.type != "cpu":
+        return [True] * grads[0].shape[1]
+    return cast(list[bool], torch.cat(grads).ne(0).any(0).tolist())
 
 
 def _valid(target: Tensor, labelled: Tensor, ignore_index: int) -> Tensor | None:

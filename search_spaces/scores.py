@@ -16,7 +16,6 @@ Need = Literal[
     "distance", "neighbours", "objects", "image", "prediction_distance", "second", "critic", "detection"
 ]
 
-MEAN, SUM = 1, 2  # torch's numbers of these reductions
 TINY = 1e-6  # under any sum of weights, but for that of no pixel
 
 
@@ -201,15 +200,11 @@ class Scores:
             ).sum()
             share = self.valid if weights is None else weights[self.labels] * self.valid
             return losses / share.sum().clamp(min=1 if weights is None else TINY)
-        samples, classes = self.logits.shape[:2]
-        flat, target = self.log_probs, self.target
-        if target.dim() > 3:
-            flat, target = flat.reshape(samples, classes, 1, -1), target.reshape(samples, 1, -1)
-        options = (flat, target, weights)
-        mean, share = torch.ops.aten.nll_loss2d_forward(*options, MEAN, self.ignore_index)
-        if float(share) == 0:  # nothing is valid, and torch's mean 0 / 0
-            mean, _ = torch.ops.aten.nll_loss2d_forward(*options, SUM, self.ignore_index)
-        return cast(Tensor, mean)
+        options = (self.log_probs, self.target, weights)
+        mean = F.nll_loss(*options, ignore_index=self.ignore_index)
+        if math.isnan(mean.item()):  # nothing is valid, and torch's mean 0 / 0, or a logit is not finite
+            mean = F.nll_loss(*options, ignore_index=self.ignore_index, reduction="sum")
+        return mean
 
     def mean(self, per_pixel: Tensor) -> Tensor:
         """Mean over valid pixels of a map (N, *S), zero where there are none."""
