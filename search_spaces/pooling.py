@@ -17,12 +17,16 @@ def image_mean(x: Tensor) -> Tensor:
 def grid_mean(x: Tensor, grid: Sequence[int]) -> Tensor:
     """Means over the cells of a grid; cells overlap where the size is no multiple of the grid.
 
-    The same numbers as torch's adaptive average pooling, as one small matrix product a dimension: its gradient is
-    summed in a fixed order on every device, and it can be exported at any size.
+    The same numbers as torch's adaptive average pooling, but a gradient that is summed in a fixed order on every device,
+    and no size that cannot be exported: images whose size is a multiple of the grid are pooled by cells, others take one
+    small matrix product a dimension.
 
     Shape:
         (N, C, *S) -> (N, C, *grid).
     """
+    size = x.shape[2:]
+    if len(size) == 2 and all(n % cells == 0 for n, cells in zip(size, grid, strict=True)):
+        return F.avg_pool2d(x, [n // cells for n, cells in zip(size, grid, strict=True)])
     for dim, cells in enumerate(grid, start=2):
         if cells == 1:
             x = x.mean(dim, keepdim=True)
