@@ -9,6 +9,8 @@
   see, in fp32 and in bf16 autocast. Wanted: 5 %.
 - *digests*: of ``--digests`` candidates, each also rewritten (its JSON with keys in another order, rates shuffled), how many
   different candidates share a digest, and how many equal ones do not.
+- *twins*: of ``--twins`` pairs whose architectures are one decision apart, how many build the same network: the same modules
+  and, with the same seed, the same logits in training.
 
     python benchmarks/space.py
 """
@@ -25,12 +27,13 @@ import torch
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
-from search_spaces.candidate import Candidate, canonical, digest, from_json, to_json
+from search_spaces.candidate import Candidate, architecture_digest, canonical, digest, from_json, to_json
+from search_spaces.codec import json_text
 from search_spaces.contexts.aspp import Aspp
 from search_spaces.memory import Precision, kept_bytes
 from search_spaces.network import Network, build_model
 from search_spaces.profile import profile
-from search_spaces.space import load_space, sample
+from search_spaces.space import Space, load_space, mutate, sample
 
 IMAGE, CLASSES, BATCH = (1, 32, 32), 3, 2
 
@@ -47,6 +50,7 @@ def main() -> None:
     parser.add_argument("--exports", type=int, default=40)
     parser.add_argument("--onnx", action="store_true")
     parser.add_argument("--digests", type=int, default=10_000)
+    parser.add_argument("--twins", type=int, default=1000)
     options = parser.parse_args()
     torch.set_num_threads(1)
     space = load_space(options.space)
@@ -114,6 +118,39 @@ def main() -> None:
     print(
         f"digests: {options.digests} candidates, {len(seen)} different; {collisions} collisions, {splits} equal ones apart"
     )
+    twins(space, options.twins)
+
+
+def twins(space: Space, count: int) -> None:
+    """Look for networks that have two digests."""
+    rng, pairs, found = random.Random(3), 0, []
+    while pairs < count:
+        one = sample(space, rng)
+        other = mutate(space, one, rng)
+        if architecture_digest(one) == architecture_digest(other):
+            continue  # the decision was about loss or recipe
+        pairs += 1
+        first, second = one.architecture, other.architecture
+        if modules(first) == modules(second) and torch.equal(logits(first), logits(second)):
+            found.append(f"{json_text(first)}\n  {json_text(second)}")
+    print(f"twins: {len(found)} of {pairs} pairs" + "".join(f"\n  {pair}" for pair in found))
+
+
+def modules(architecture: Architecture) -> str:
+    """What a network is made of."""
+    with torch.device("meta"):
+        network = Network(canonical(architecture), IMAGE[0], CLASSES, 2)
+    shapes = [(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()]
+    return f"{network} {shapes}"
+
+
+def logits(architecture: Architecture) -> Tensor:
+    """All that a network gives in training, with the weights of one seed, in a row."""
+    network = build_model(architecture, in_channels=IMAGE[0], num_classes=CLASSES, ndim=2, seed=0)
+    torch.manual_seed(0)
+    x = torch.randn(BATCH, *IMAGE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return torch.cat([part.flatten() * weight for part, weight in network.training_logits(x)])
 
 
 def run(candidate: Candidate) -> dict[Precision, float]:

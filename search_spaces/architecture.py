@@ -1,10 +1,11 @@
 """Architecture: the part of a candidate that becomes a network."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from search_spaces.codec import LATER
 from search_spaces.context import Context
+from search_spaces.contexts.none import NoContext
 from search_spaces.decoder import Decoder
 from search_spaces.encoder import Encoder, Levels
 from search_spaces.errors import SpaceError
@@ -15,6 +16,7 @@ from search_spaces.heads.conv import ConvHead
 from search_spaces.layers import Activation, Layers, Norm, Padding
 from search_spaces.pyramid import ScaleAttention
 from search_spaces.skip import Skip
+from search_spaces.skips.none import NoSkip
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,28 @@ class Architecture:
                     f"architecture.auxiliary.{place}.level: {auxiliary.level} given; "
                     f"the {auxiliary.of} has {maps[auxiliary.of]} maps."
                 )
+
+    def canonical(self) -> "Architecture":
+        """Parts that nothing reads, and what the norm makes meaningless, have their defaults."""
+        levels = self.encoder.levels()
+        last = len(levels.channels) - 1
+        seen = any(one.of == "encoder" and one.level in (-1, last) for one in self.auxiliary)
+        context: Context = self.context.in_network(self.norm)
+        if not seen and not self.decoder.reads_deepest(levels):
+            context = NoContext()
+        skip: Skip = NoSkip()
+        if self.decoder.takes_skips(levels) or self.decoder.refusal(levels, skip):
+            skip = self.skip
+        changes: dict[str, Any] = {
+            "encoder": self.encoder.in_network(),
+            "context": context,
+            "skip": skip,
+            "decoder": self.decoder.in_network(levels, skip, bias=self.conv_bias or self.norm == "none"),
+            "head": ConvHead() if self.decoder.classifies else self.head,
+            "conv_bias": self.conv_bias and self.norm != "none",
+        }
+        changes = {name: value for name, value in changes.items() if value != getattr(self, name)}
+        return replace(self, **changes) if changes else self
 
     def levels(self) -> Levels:
         """Those that the decoder sees: the encoder's, with the context's channels at the deepest."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from search_spaces.layers import Layers
+from search_spaces.layers import Layers, Norm
 from search_spaces.register import Entry
 
 
@@ -18,6 +18,10 @@ class Context(Entry, ABC):
     @abstractmethod
     def out_channels(self, in_channels: int) -> int:
         """Channels that the module returns."""
+
+    def in_network(self, norm: Norm) -> "Context":
+        """The canonical form in a network of this norm: what does not matter there has its default."""
+        return self
 
     @abstractmethod
     def build(self, layers: Layers, in_channels: int) -> nn.Module:

@@ -35,6 +35,18 @@ class Decoder(Entry, ABC):
         """Why it cannot follow such an encoder and skip; None where it can."""
         return None
 
+    def reads_deepest(self, levels: Levels) -> bool:
+        """Whether its result depends on the deepest map, which is the context's."""
+        return True
+
+    def takes_skips(self, levels: Levels) -> bool:
+        """Whether it builds a skip at all."""
+        return len(levels.channels) > 1
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "Decoder":
+        """The canonical form after such levels and skip, where the network's convolutions before a norm have a bias or not."""
+        return self
+
     @abstractmethod
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         """The module.

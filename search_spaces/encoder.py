@@ -54,6 +54,10 @@ class Encoder(Entry, ABC):
         """Whether each level but the first begins with a max-pooling by two, whose places a decoder may ask for."""
         return False
 
+    def in_network(self) -> "Encoder":
+        """The canonical form of a whole choice; what one field means may depend on later ones."""
+        return self
+
     @abstractmethod
     def build(self, layers: Layers, in_channels: int) -> nn.Module:
         """The module; input sizes are multiples of the last stride.

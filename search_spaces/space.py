@@ -26,6 +26,7 @@ __all__ = [
 T = TypeVar("T")
 Trace = dict[str, Scalar]
 MUTATION_TRIES = 200
+ENCODE_TRIES = 64  # of values that stand in for those of a canonical form
 CHECKS, MOST_DECISIONS = 5, 10_000  # of a user's space
 
 
@@ -73,22 +74,49 @@ def decode(space: Space, trace: Trace) -> Candidate:
 def encode(space: Space, candidate: Candidate) -> Trace:
     """The trace of a candidate's canonical form; that there is one proves that the space holds the candidate.
 
+    Where something matters so little that its canonical form is another value than the space has, one that means the same
+    is looked for.
+
     Raises:
         NotInSpaceError: The space does not hold it; the message names the path, the value and what is
             allowed.
     """
     wanted = canonical(candidate)
+    first: SpaceError | None = None
+    waiting: list[dict[str, int]] = [{}]  # by path which option stands in for a value that is not there
+    for _ in range(ENCODE_TRIES):
+        if not waiting:
+            break
+        stand_ins = waiting.pop()
 
-    def choose(path: str, domain: Domain[T]) -> T:
-        value = _at(wanted, path)
-        if not domain.contains(value):
-            raise NotInSpaceError(f"{path}: {value!r} is not in the space; allowed are {domain}.")
-        return domain.from_scalar(domain.to_scalar(cast(T, value)))
+        def choose(path: str, domain: Domain[T], stand_ins: dict[str, int] = stand_ins) -> T:
+            nonlocal first
+            try:
+                value = _at(wanted, path)
+                if domain.contains(value):
+                    return domain.from_scalar(domain.to_scalar(cast(T, value)))
+                refusal = NotInSpaceError(f"{path}: {value!r} is not in the space; allowed are {domain}.")
+            except NotInSpaceError as error:
+                refusal = error
+            first = first or refusal
+            options = domain.values()
+            if not options:
+                raise refusal
+            if path not in stand_ins:
+                waiting.extend({**stand_ins, path: option} for option in reversed(range(1, len(options))))
+                stand_ins[path] = 0
+            return options[stand_ins[path]]
 
-    found, trace = trace_of(space, choose)
-    if found != wanted:
-        raise NotInSpaceError(_difference(to_json(wanted), to_json(found), ""))
-    return trace
+        try:
+            found, trace = trace_of(space, choose)
+        except SpaceError as error:
+            first = first or error
+            continue
+        if found == wanted:
+            return trace
+        first = first or NotInSpaceError(_difference(to_json(wanted), to_json(found), ""))
+    assert first is not None, "each try that fails says why"
+    raise first
 
 
 def trace_of(space: Space, choose: Choose) -> tuple[Candidate, Trace]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from search_spaces.codec import LATER
 from search_spaces.context import Context
 from search_spaces.errors import SpaceError
-from search_spaces.layers import Layers
+from search_spaces.layers import Layers, Norm
 from search_spaces.pooling import image_mean, pooled_block
 from search_spaces.register import entry
 
@@ -57,6 +57,10 @@ class Aspp(Context):
         """Rates in ascending order; what is not there has no norm."""
         image_norm, inner = self.image_norm and self.image_pool, self.inner or not self.separable
         return replace(self, rates=tuple(sorted(self.rates)), image_norm=image_norm, inner=inner)
+
+    def in_network(self, norm: Norm) -> "Aspp":
+        """A branch of one value a channel is normalised by batches or not at all (``pooled_block``)."""
+        return self if norm == "batch" else replace(self, image_norm=False)
 
     def out_channels(self, in_channels: int) -> int:
         return self.width

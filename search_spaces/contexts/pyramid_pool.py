@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from search_spaces.codec import LATER
 from search_spaces.context import Context
 from search_spaces.errors import SpaceError
-from search_spaces.layers import Layers, resize
+from search_spaces.layers import Layers, Norm, resize
 from search_spaces.pooling import grid_mean, pooled_block
 from search_spaces.register import entry
 
@@ -43,6 +43,10 @@ class PyramidPool(Context):
         """Grids in ascending order; a branch that is not there is as usual."""
         image_norm = self.image_norm or 1 not in self.grids
         return replace(self, grids=tuple(sorted(self.grids)), image_norm=image_norm)
+
+    def in_network(self, norm: Norm) -> "PyramidPool":
+        """A branch of one value a channel is normalised by batches or not at all (``pooled_block``)."""
+        return self if norm == "batch" else replace(self, image_norm=True)
 
     def out_channels(self, in_channels: int) -> int:
         return in_channels + self.width * len(self.grids)

@@ -8,7 +8,7 @@ Deviations: what follows the fusion is a cell instead of two 3-convolutions; the
     part cheap.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -48,6 +48,9 @@ class DeepLabDecoder(Decoder):
     def fused(self, levels: Levels) -> int:
         """Which level is fused."""
         return min(self.low_level, len(levels.channels) - 2)
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "DeepLabDecoder":
+        return replace(self, low_level=max(self.fused(levels), 0))
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _DeepLabModule(self, layers, levels, skip)

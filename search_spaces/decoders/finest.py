@@ -27,6 +27,9 @@ class Finest(Decoder):
     def refusal(self, levels: Levels, skip: Skip) -> str | None:
         return None if skip.kind == "none" else f"finest has no skip, {skip.kind} given; choose none."
 
+    def reads_deepest(self, levels: Levels) -> bool:
+        return len(levels.channels) == 1
+
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _FinestModule()
 

@@ -6,7 +6,7 @@ Deviations: interpolation is linear; levels are summed after one 3-convolution e
     pyramid attention network (Li et al. 2018, arXiv:1805.10180) is this one without smoothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -49,6 +49,9 @@ class FpnDecoder(Decoder):
 
     def refusal(self, levels: Levels, skip: Skip) -> str | None:
         return refuse_wider("fpn", skip)
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "FpnDecoder":
+        return replace(self, finest=max(self.first(levels), 0))
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _FpnModule(self, layers, levels, skip)

@@ -6,7 +6,7 @@ Deviations: score maps are interpolated instead of deconvolved, as in the re-wri
     dimensions a branch has three factors, from the first dimension to the last and back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from torch import Tensor, nn
@@ -56,6 +56,12 @@ class GlobalConvDecoder(Decoder):
 
     def refusal(self, levels: Levels, skip: Skip) -> str | None:
         return refuse_wider("global_conv", skip)
+
+    def takes_skips(self, levels: Levels) -> bool:
+        return self.first(levels) < len(levels.channels) - 1
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "GlobalConvDecoder":
+        return replace(self, finest=max(self.first(levels), 0))
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _GlobalConvModule(self, layers, levels, skip, num_classes)

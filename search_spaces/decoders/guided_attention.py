@@ -7,7 +7,7 @@ Deviations: without the losses that make the guiding hourglasses reconstruct the
     classifier is the mean of the predictions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,9 @@ class GuidedAttentionDecoder(Decoder):
         return (
             None if skip.kind == "none" else f"guided_attention has no skip, {skip.kind} given; choose none."
         )
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "GuidedAttentionDecoder":
+        return replace(self, finest=max(self.first(levels), 0))
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _DecoderModule(self, layers, levels)

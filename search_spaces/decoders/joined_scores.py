@@ -5,7 +5,7 @@ Source: Kayalibay et al. 2017, "CNN-based segmentation of medical imaging data",
 Deviations: any decoder may be inside.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,15 @@ class JoinedScores(Decoder):
                 "choose another, for instance unet."
             )
         return self.decoder.refusal(levels, skip)
+
+    def reads_deepest(self, levels: Levels) -> bool:
+        return self.decoder.reads_deepest(levels)
+
+    def takes_skips(self, levels: Levels) -> bool:
+        return self.decoder.takes_skips(levels)
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "JoinedScores":
+        return replace(self, decoder=self.decoder.in_network(levels, skip, bias=bias))
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _JoinedScoresModule(self, layers, levels, skip, num_classes)

@@ -5,7 +5,7 @@ Source: Chaurasia and Culurciello 2017, "LinkNet: exploiting encoder representat
 Deviations: the skip is a choice (the paper adds); the finest levels may go without one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -42,6 +42,13 @@ class LinkNetDecoder(Decoder):
 
     def refusal(self, levels: Levels, skip: Skip) -> str | None:
         return refuse_wider("linknet", skip) or refuse_jumps("linknet", levels)
+
+    def takes_skips(self, levels: Levels) -> bool:
+        return self.unskipped < len(levels.channels) - 1
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "LinkNetDecoder":
+        unskipped = min(self.unskipped, len(levels.channels) - 1)
+        return replace(self, bias=self.bias and not bias, unskipped=unskipped)
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _LinkNetModule(self, layers, levels, skip)

@@ -6,7 +6,7 @@ Deviations: what a node computes is a cell; the skip joins all earlier nodes of 
     paper concatenates).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,9 @@ class NestedDecoder(Decoder):
                 "deepest, and one more only where the finest stride can be halved."
             )
         return refuse_jumps("nested", levels)
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "NestedDecoder":
+        return replace(self, widths=() if self.widths == levels.channels[:-1] else self.widths)
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _NestedModule(self, layers, levels, skip)

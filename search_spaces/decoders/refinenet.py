@@ -7,7 +7,7 @@ Deviations: a chain has four poolings, a level ends with three residual units, a
     no dropout before the cascade; residual branches start at or near zero, where the released one starts from small numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -54,6 +54,10 @@ class RefineNetDecoder(Decoder):
 
     def refusal(self, levels: Levels, skip: Skip) -> str | None:
         return refuse_wider("refinenet", skip)
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "RefineNetDecoder":
+        deepest = 0 if self.deepest_width == 2 * self.width else self.deepest_width
+        return replace(self, deepest_width=deepest, finest=max(self.first(levels), 0))
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _RefineNetModule(self, layers, levels, skip)

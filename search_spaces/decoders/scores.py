@@ -5,7 +5,7 @@ Deviations: scores are interpolated linearly instead of by transposed convolutio
     and, in the authors' networks, are not trained.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -43,6 +43,12 @@ class ScoresDecoder(Decoder):
         if skip.out_channels(5, 3) == 3:
             return None
         return f"scores adds scores of classes, which {skip.kind} does not; choose the skip score_sum, sum or none."
+
+    def takes_skips(self, levels: Levels) -> bool:
+        return self.fused > 0 and len(levels.channels) > 1
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "ScoresDecoder":
+        return replace(self, fused=min(self.fused, len(levels.channels) - 1))
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _ScoresModule(self, layers, levels, skip, num_classes)

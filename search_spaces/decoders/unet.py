@@ -6,7 +6,7 @@ Deviations: what a level computes is a cell; upsampling is a choice; convolution
     size of the finest features.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -58,6 +58,12 @@ class UNetDecoder(Decoder):
                 "deepest, and more only where the finest stride can be halved."
             )
         return refuse_jumps("unet", levels)
+
+    def in_network(self, levels: Levels, skip: Skip, *, bias: bool) -> "UNetDecoder":
+        widths = () if self.widths == levels.channels[:-1] else self.widths
+        return replace(
+            self, widths=widths, finest_skip=None if self.finest_skip == skip else self.finest_skip
+        )
 
     def build(self, layers: Layers, levels: Levels, skip: Skip, num_classes: int) -> nn.Module:
         return _UNetModule(self, layers, levels, skip)

@@ -1,6 +1,6 @@
 """A pyramid of one cell: the same operations at every stride, channels doubling as the size halves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from torch import Tensor, nn
@@ -40,6 +40,10 @@ class Cells(Encoder):
                 f"cells: width {self.width}, widest {self.widest}, stages {self.stages}, stem {self.stem} "
                 "given; 1 <= width <= widest, at least 2 stages and a stem of 1 or 2 are allowed."
             )
+
+    def in_network(self) -> "Cells":
+        """A limit that no stage reaches is the width of the last one."""
+        return replace(self, widest=min(self.widest, self.width * 2 ** (self.stages - 1)))
 
     def levels(self) -> Levels:
         channels = tuple(min(self.width * 2**stage, self.widest) for stage in range(self.stages))
