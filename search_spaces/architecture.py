@@ -115,7 +115,7 @@ class Architecture:
             "context": context,
             "skip": skip,
             "decoder": self.decoder.in_network(levels, skip, bias=self.conv_bias or self.norm == "none"),
-            "head": ConvHead() if self.decoder.classifies else self.head,
+            "head": ConvHead() if self.decoder.classifies else self.head.in_network(self.norm),
             "conv_bias": self.conv_bias and self.norm != "none",
         }
         changes = {name: value for name, value in changes.items() if value != getattr(self, name)}

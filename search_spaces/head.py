@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from search_spaces.layers import Layers
+from search_spaces.layers import Layers, Norm
 from search_spaces.register import Entry
 
 
@@ -14,6 +14,10 @@ class Head(Entry, ABC):
 
     family: ClassVar[str] = "head"
     folder: ClassVar[str] = "search_spaces.heads"
+
+    def in_network(self, norm: Norm) -> "Head":
+        """The canonical form in a network of this norm."""
+        return self
 
     @abstractmethod
     def build(self, layers: Layers, in_channels: int, num_classes: int, *, stride: int) -> nn.Module:

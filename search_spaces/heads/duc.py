@@ -5,12 +5,12 @@ Deviations: the normalisation of the logits is that of the re-write whose parame
     which logits may be negative, is left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from search_spaces.head import Head
-from search_spaces.layers import Layers
+from search_spaces.layers import Layers, Norm
 from search_spaces.register import entry
 
 
@@ -24,6 +24,9 @@ class DucHead(Head):
     """
 
     normalise: bool = True
+
+    def in_network(self, norm: Norm) -> "DucHead":
+        return replace(self, normalise=self.normalise or norm == "none")
 
     def build(self, layers: Layers, in_channels: int, num_classes: int, *, stride: int) -> nn.Module:
         return _DucModule(self, layers, in_channels, num_classes, stride)

@@ -30,6 +30,7 @@ from search_spaces.decoders.unet import UNetDecoder
 from search_spaces.encoders.cells import Cells
 from search_spaces.errors import NotInSpaceError
 from search_spaces.heads.conv import ConvHead
+from search_spaces.heads.duc import DucHead
 from search_spaces.heads.hidden import HiddenHead
 from search_spaces.layers import Norm
 from search_spaces.network import build_model
@@ -112,6 +113,10 @@ ONE = {
     "inside of joined scores": (
         network(JoinedScores(UNET)),
         network(JoinedScores(replace(UNET, widths=(4, 8))), head=HiddenHead(8)),
+    ),
+    "no norm stands before the logits": (
+        network(head=DucHead(), norm="none"),
+        network(head=DucHead(normalise=False), norm="none"),
     ),
 }
 
