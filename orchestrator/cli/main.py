@@ -17,6 +17,8 @@ from search_spaces.errors import SpaceError
 from workers.errors import ExportError, WorkerError
 
 INTERRUPTED = 130
+LEADING = ("run", "fork", "resume", "extend", "retrain")  # commands that lead a search
+GOES_ON = "; 'segsearch resume NAME' goes on where it stopped"
 
 app = typer.Typer(
     name="segsearch",
@@ -63,7 +65,8 @@ def run(arguments: list[str]) -> int:
         _say(arguments, [str(error)])
         return 2 if isinstance(error, ValueError) else 1
     if result == INTERRUPTED:  # typer turns Ctrl-C into this result
-        _say(arguments, ["interrupted; 'segsearch resume NAME' goes on where it stopped."])
+        leads = any(word in LEADING for word in arguments[:1])
+        _say(arguments, [f"interrupted{GOES_ON if leads else ''}."])
     return result if isinstance(result, int) else 0
 
 

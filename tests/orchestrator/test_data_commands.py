@@ -62,3 +62,14 @@ def test_copy_export_verify_and_collect(pictures: Path, capsys: pytest.CaptureFi
     assert run_command(["data", "gc", "copy", "--yes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["removed"] and not Path("copy/objects/left.arrow").exists()
     assert run_command(["data", "verify", "copy"]) == 0
+
+
+def test_only_a_search_is_told_to_be_resumed(
+    pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workers.data.ingest.ingest", interrupt)
+    assert run_command(["data", "ingest", "raw", "set"]) == 130
+    assert capsys.readouterr().err == "error: interrupted.\n"
