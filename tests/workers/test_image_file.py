@@ -73,20 +73,6 @@ def test_pixels_are_fresh_and_without_torchvision_the_same(
         assert image.flags.writeable and plain.flags.writeable
 
 
-@pytest.mark.parametrize("strip", [1, 12, 40, 1000])
-@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
-def test_large_pictures_are_taken_in_strips(mode: str, strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_file, "_STRIP_PIXELS", strip)
-    rng = np.random.default_rng(0)
-    values = rng.integers(0, 256, (11, 7, 3) if mode == "RGB" else (11, 7), dtype=np.uint8)
-    wide = values.astype(np.uint16) * 200 if mode == "I;16" else values
-    file = io.BytesIO()
-    Image.fromarray(wide).save(file, "PNG")
-    found = decode_image(file.getvalue(), where="a.png")
-    np.testing.assert_array_equal(found, wide[None] if wide.ndim == 2 else wide.transpose(2, 0, 1))
-    assert found.dtype == wide.dtype and found.flags.writeable
-
-
 def test_a_palette_mask_gives_indices() -> None:
     mask = Image.fromarray(np.array([[0, 1], [2, 255]], dtype=np.uint8)).convert("P")
     mask.putdata([0, 1, 2, 255])
