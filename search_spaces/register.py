@@ -80,7 +80,7 @@ def unknown_name(what: str, given: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown {what} {given!r}{hint} Known: {', '.join(names)}."
+    return f"unknown {what} {given!r}{hint} Known: {', '.join(names) or 'none'}."
 
 
 def _load(family: type[Entry]) -> None:

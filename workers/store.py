@@ -341,7 +341,8 @@ def _client() -> Any:
     """The S3 client of this process, made when it is first needed and never carried over a fork."""
     endpoint = _endpoint()
     mine = (os.getpid(), endpoint)
-    if mine not in _clients:
+    client = _clients.get(mine)  # which another thread may throw away at any time
+    if client is None:
         # Many servers other than AWS stumble over the checksums that boto3 adds by default since 1.36.
         checksums: Literal["when_required", "when_supported"] = (
             "when_required" if endpoint else "when_supported"
@@ -356,10 +357,9 @@ def _client() -> Any:
             response_checksum_validation=checksums,
         )
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        _clients[mine] = boto3.session.Session(region_name=region).client(
-            "s3", endpoint_url=endpoint, config=config
-        )
-    return _clients[mine]
+        client = boto3.session.Session(region_name=region).client("s3", endpoint_url=endpoint, config=config)
+        _clients[mine] = client
+    return client
 
 
 def _attempts() -> int:
