@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
+from orchestrator.duration import duration_s
 from orchestrator.engine.objective import Direction, objectives_of
 from orchestrator.engine.screening import num_dropped
 from orchestrator.engine.settings import ONE_OBJECTIVE, Kind
@@ -19,20 +20,6 @@ from search_spaces.register import unknown_name
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def duration_s(text: str) -> float:
-    """Seconds of ``90s``, ``10m``, ``2h`` or ``1.5d``.
-
-    Raises:
-        ValueError: Another form, or zero.
-    """
-    match = _DURATION.fullmatch(text)
-    if not match or float(match[1]) == 0:
-        raise ValueError(f"expected a time such as 90s, 10m, 2h or 1d, got {text!r}.")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _checked_name(name: str) -> str:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from orchestrator.collector import unhurried_collector
+from orchestrator.duration import duration_s
 from orchestrator.engine.events import Event, Purpose, epochs_told
 from orchestrator.engine.leaderboard import Row, knee_point, leaderboard, pareto_front
 from orchestrator.engine.objective import objectives_of
 from orchestrator.engine.state import State
 from orchestrator.errors import ExtensionError, UnknownTrialError
-from orchestrator.job import duration_s
 from orchestrator.journal import Journal
 from orchestrator.places import DEFAULT_STORAGE, journal_url
 from orchestrator.progress import describe

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestrator.duration import duration_s
 from orchestrator.engine import events
 from orchestrator.engine.events import Event, Purpose
 from orchestrator.engine.leaderboard import Row, finalists
-from orchestrator.job import Retrain, duration_s
+from orchestrator.job import Retrain
 from orchestrator.journal import Journal
 from orchestrator.places import search_folder
 from orchestrator.plan import Plan

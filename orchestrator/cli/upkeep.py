@@ -10,7 +10,7 @@ import typer
 from orchestrator.cli.bars import progress_bars
 from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import print_json
-from orchestrator.job import duration_s
+from orchestrator.duration import duration_s
 from workers.errors import DataError
 
 Location = Annotated[

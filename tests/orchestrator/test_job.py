@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.job import JobError, duration_s, job_from_json, load_job
+from orchestrator.duration import duration_s
+from orchestrator.job import JobError, job_from_json, load_job
 
 GOOD = """
 name: hippocampus
