@@ -78,6 +78,9 @@ def follow(written: Sequence[Event], settings: SettingsAt) -> Followed:
     """Decide again all that stands in a journal, until something differs."""
     follower = _Follower(written, settings)
     difference = follower.run()
+    if difference is not None and (seq := _renamed(written)) is not None:
+        because = f"event {seq} names a candidate otherwise than this version of segsearch: another decided, or it was altered"
+        difference = replace(difference, message=f"{difference.message}; {because}")
     requests = sum(map(_is_request, written))
     return Followed(
         decisions=sum(event.kind in DECIDED for event in written) - requests,
@@ -286,6 +289,19 @@ class _Follower:
         if event.kind in DECIDED and not _is_request(event):
             self.same[event.kind] += 1
         self._place += 1
+
+
+def _renamed(written: Sequence[Event]) -> int | None:
+    """The first event whose candidate has another digest now, as canonical forms change, or is none any more."""
+    for event in written:
+        if event.kind in ("asked", "rejected"):
+            try:
+                own = digest(from_json(Candidate, event.body["candidate"]))
+            except SpaceError:
+                return event.seq
+            if own != event.body["digest"]:
+                return event.seq
+    return None
 
 
 def _is_request(event: Event) -> bool:

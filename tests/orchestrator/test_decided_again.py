@@ -157,6 +157,21 @@ def test_drivers_on_other_machines_extensions_and_warm_starts(
     assert found.difference is None and sum(found.same.values()) == found.decisions
 
 
+def test_candidates_that_an_earlier_version_named_otherwise_are_pointed_at(
+    dataset: Path, tmp_path: Path, journal: Journal
+) -> None:
+    """Their canonical form has changed since."""
+    written = searched(make_plan(job(dataset, tmp_path, search={"sampler": "random"}), nodes=CORES), journal)
+    place = next(n for n, event in enumerate(written) if event.kind == "asked" and n > 10)
+    written[place] = replace(written[place], body={**written[place].body, "digest": "0" * 32})
+    difference = again(written).difference
+    assert difference is not None and difference.seq == place + 1
+    assert (
+        f"; event {place + 1} names a candidate otherwise than this version of segsearch"
+        in difference.message
+    )
+
+
 def test_the_command_says_what_follows_and_what_differs(
     dataset: Path, tmp_path: Path, journal: Journal, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
