@@ -24,7 +24,7 @@ from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.trial import Trial
 from orchestrator.executors.simulated import Recording, SimulatedExecutor
 from orchestrator.table import Table, Training
-from search_spaces.candidate import Candidate, from_json
+from search_spaces.candidate import Candidate, canonical, from_json
 from search_spaces.domain import Scalar
 from search_spaces.space import Space, Trace, encode, sample
 from workers.contract import DataView, EpochResult, Leg
@@ -95,7 +95,7 @@ class Playground:
         self.table = table
         self.encoding = encoding_of(space)
         self.candidates = [
-            from_json(Candidate, trainings[0].candidate) for trainings in table.by_digest.values()
+            canonical(from_json(Candidate, trainings[0].candidate)) for trainings in table.by_digest.values()
         ]
         traces = [encode(space, candidate) for candidate in self.candidates]
         self.digests = list(table.by_digest)

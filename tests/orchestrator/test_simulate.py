@@ -1,5 +1,6 @@
 """Searches played on a table: the engine's own decisions, in virtual time, on made-up curves."""
 
+import copy
 import random
 import statistics
 from dataclasses import replace
@@ -16,7 +17,7 @@ from orchestrator.table import Origin, RecordedEpoch, Table, Training
 from search_spaces.candidate import digest, to_json
 from search_spaces.preset import preset_candidates
 from search_spaces.register import kinds, lookup
-from search_spaces.space import encode, load_space, sample
+from search_spaces.space import decode, encode, load_space, sample
 
 SPACE = load_space("compact")
 EPOCHS = 9
@@ -75,6 +76,20 @@ def test_a_search_that_trains_everything_finds_the_best_and_costs_what_was_recor
     assert played.best_after(played.steps[2].worker_s) == played.steps[2].best
     assert played.cost_of(played.steps[3].best, 1.0) == played.steps[3].worker_s
     assert played.best_after(0.0) is None and played.cost_of(2.0, 1.0) is None
+
+
+def test_candidates_of_a_table_that_were_written_otherwise_are_those_of_the_space(table: Table) -> None:
+    """What changes nothing may have been written out: here a widest stage that no stage is as wide as."""
+    known = table.trainings[0]
+    written = copy.deepcopy(known.candidate)
+    encoder = written["architecture"]["encoder"]
+    encoder["widest"] = 8 * encoder["width"] * 2 ** encoder["stages"]
+    trainings = (replace(known, candidate=written),)
+    place = Playground(SPACE, Table(table.origin, trainings))
+    candidate = decode(SPACE, known.trace)
+    encoder["widest"] = encoder["width"] * 2 ** (encoder["stages"] - 1)
+    assert to_json(candidate) == written
+    assert place.candidates == [candidate] and candidate in place.profiles
 
 
 @pytest.mark.parametrize("kind", sorted({*kinds(Sampler)} - {"gp"}))
