@@ -35,13 +35,13 @@ from search_spaces.heads.hidden import HiddenHead
 from search_spaces.layers import Norm
 from search_spaces.network import build_model
 from search_spaces.operations.conv import Conv
-from search_spaces.preset import load_preset
+from search_spaces.preset import holds, load_preset, preset_names
 from search_spaces.skip import Skip
 from search_spaces.skips.concat import Concat
 from search_spaces.skips.none import NoSkip
 from search_spaces.skips.score_sum import ScoreSum
 from search_spaces.skips.sum import Sum
-from search_spaces.space import Choice, Choose, decode, encode, mutate
+from search_spaces.space import Choice, Choose, decode, encode, load_space, mutate
 
 CELL = chain(Conv(3))
 CELLS = Cells(CELL, width=4, widest=64, stages=3)  # 4, 8, 16 channels
@@ -203,3 +203,21 @@ def test_a_candidate_of_another_space_is_refused_by_name() -> None:
         NotInSpaceError, match=r"architecture\.encoder\.width: 16 is not in the space; allowed are 4, 8"
     ):
         encode(_space, other)
+
+
+def test_nothing_is_looked_for_in_a_space_of_other_encoders() -> None:
+    """All presets are asked for whenever a job is planned."""
+    calls = 0
+    compact = load_space("compact")
+
+    def counted(choose: Choose) -> Candidate:
+        nonlocal calls
+        calls += 1
+        return compact(choose)
+
+    for name in preset_names():
+        candidate = load_preset(name).candidate()
+        before = calls
+        if not holds(counted, candidate) and not isinstance(candidate.architecture.encoder, Cells):
+            assert calls == before + 1, name
+    assert calls < 4 * len(preset_names())
