@@ -59,7 +59,8 @@ def test_a_difference_lists_every_path_with_both_values() -> None:
     encoder = dataclasses.replace(UNET.architecture.encoder, width=8)  # type: ignore[call-arg]
     narrower = dataclasses.replace(UNET, architecture=dataclasses.replace(UNET.architecture, encoder=encoder))
     text = svg(UNET, narrower)
-    assert "1 differences" in text and "architecture.encoder.width: 16 -&gt; 8" in text
+    assert "2 differences" in text and "architecture.encoder.width: 16 -&gt; 8" in text
+    assert "architecture.encoder.widest: 128 -&gt; 64" in text  # what the last stage reaches
     assert "(before)" in text and "(after)" in text
     recipe = dataclasses.replace(UNET, recipe=dataclasses.replace(UNET.recipe, learning_rate=1e-3))
     assert "(before)" not in svg(UNET, recipe)  # the same network is drawn once
