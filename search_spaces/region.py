@@ -31,11 +31,18 @@ class Counts:
 
 
 def soft_counts(scores: Scores, *, squared: bool, per_sample: bool, background: bool) -> Counts:
-    """Counts of every class, or of all but class 0."""
-    found = scores.memo.get(f"counts/{squared}")
-    if found is None:
-        found = scores.memo[f"counts/{squared}"] = _of_samples(scores, squared=squared)
-    first = 0 if background else 1
+    """Counts of every class, or of all but class 0; terms that look at the same ones share them."""
+    key = f"counts/{squared}/{per_sample}/{background}"
+    if key not in scores.memo:
+        of_samples = f"counts/{squared}"
+        if of_samples not in scores.memo:
+            scores.memo[of_samples] = _of_samples(scores, squared=squared)
+        scores.memo[key] = _summed(scores.memo[of_samples], 0 if background else 1, per_sample=per_sample)
+    return cast(Counts, scores.memo[key])
+
+
+def _summed(found: Counts, first: int, *, per_sample: bool) -> Counts:
+    """Counts of the classes from the first on, of samples or of the batch."""
     overlap, predicted, labelled = (
         part[:, first:] if per_sample else part[:, first:].sum(0, keepdim=True)
         for part in (found.overlap, found.predicted, found.labelled)
