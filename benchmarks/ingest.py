@@ -78,7 +78,7 @@ def main() -> None:
         dest = Path(name) / "written"
         for _ in range(given.rounds):
             for way, write in ways.items():
-                timed(way, lambda write=write: write(dest), wall, cpu)  # type: ignore[misc]
+                timed(way, lambda write=write: write(dest), wall, cpu)  # type: ignore[misc]  # mypy asks for a type there
                 if way == f"{ours}, 1 thread":
                     timed(f"{ours}, verify", lambda: verify_dataset(str(dest)), wall, cpu)
                 remove(dest)

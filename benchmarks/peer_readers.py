@@ -317,7 +317,7 @@ def _litdata(decode: Callable[[Any, Any], Sample]) -> Callable[[str, Path, int],
 
         transform = _Keys(decode)
         source = StreamingDataset(place, shuffle=True, transform=transform)
-        return StreamingDataLoader(  # type: ignore[no-any-return]
+        return StreamingDataLoader(  # type: ignore[no-any-return]  # litdata has no types
             source,
             batch_size=BATCH,
             num_workers=workers,

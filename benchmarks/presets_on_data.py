@@ -130,7 +130,7 @@ def row(
             [weight * candidate.loss(logits, y, ignore_index=IGNORE) for logits, weight in outputs]
         ).sum()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
         torch.nn.utils.clip_grad_norm_(network.parameters(), 12.0)
         optimiser.step()
         steps += 1

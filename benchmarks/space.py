@@ -176,7 +176,7 @@ def step(network: Network, architecture: Architecture, precision: Precision) -> 
             torch.log_softmax(logits.float(), 1).exp().square().sum() * weight for logits, weight in outputs
         ]
     total = torch.stack(losses).sum()
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
     if not torch.isfinite(total):
         raise ValueError("the loss is not finite")
     seen = sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in own)

@@ -358,7 +358,7 @@ def _is_depthwise(module: nn.Module) -> bool:
 
 
 def _kernel(module: nn.Module) -> tuple[int, ...]:
-    return tuple(module.kernel_size)  # type: ignore[arg-type]
+    return tuple(module.kernel_size)  # type: ignore[arg-type]  # a convolution's is a tuple
 
 
 def _below(head: str, name: str) -> str:

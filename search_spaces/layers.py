@@ -107,8 +107,8 @@ class Layers:
             out_channels,
             kernels,  # type: ignore[arg-type]  # as many as there are dimensions
             stride,
-            padding,  # type: ignore[arg-type]
-            dilation=rates,  # type: ignore[arg-type]
+            padding,  # type: ignore[arg-type]  # as many, too
+            dilation=rates,  # type: ignore[arg-type]  # as many, too
             groups=groups,
             bias=bias,
             padding_mode=self.padding,

@@ -136,7 +136,7 @@ class _Copies(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has 
     """
 
     def __init__(self, weights: set[int]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no annotation there
         self.weights = weights
         self.found: dict[int, Tensor] = {}
 

@@ -86,7 +86,7 @@ def _broadcast(args: Arguments) -> Sequence[int]:
 
 @functools.lru_cache(maxsize=4096)
 def _broadcasted(shapes: tuple[torch.Size, ...]) -> torch.Size:
-    return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call,no-any-return]
+    return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call,no-any-return]  # torch has no annotation there
 
 
 def _resized(args: Arguments, kwargs: Options) -> Tensor | None:

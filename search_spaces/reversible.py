@@ -134,9 +134,9 @@ def _statistics_kept(blocks: nn.Module) -> Iterator[None]:
     """A second pass does not count in the running statistics of norms."""
     norms = [module for module in blocks.modules() if getattr(module, "track_running_stats", False)]
     for norm in norms:
-        norm.track_running_stats = False  # type: ignore[assignment]
+        norm.track_running_stats = False  # type: ignore[assignment]  # a module's field may be anything
     try:
         yield
     finally:
         for norm in norms:
-            norm.track_running_stats = True  # type: ignore[assignment]
+            norm.track_running_stats = True  # type: ignore[assignment]  # a module's field may be anything

@@ -36,7 +36,7 @@ class Adversary:
             loss = region_critic_loss(self.critic, image, logits, labels, regions, ignore_index=ignore_index)
         else:
             loss = critic_loss(self.critic, image, logits, labels, ignore_index=ignore_index)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
         self.optimiser.step()
 
     def packed(self) -> dict[str, Tensor]:

@@ -98,6 +98,7 @@ def _shapes(data: bytes, where: str) -> dict[str, tuple[int, ...]]:
     from scipy.io.matlab import MatReadError
 
     try:
+        # its stubs know paths only
         listed: list[tuple[str, tuple[int, ...], Any]] = whosmat(io.BytesIO(data))  # type: ignore[arg-type]
     except NotImplementedError:
         raise DataError(f"{where}: a .mat file of version 7.3; save it with -v7.") from None

@@ -148,6 +148,7 @@ def load_content(
     }
     for name, shape in shapes.items():
         sums = arrays[f"{name}{_SUMS}"]
+        # mypy has no type for the default of a lambda
         found[name] = Bricks(arrays[name], tuple(shape), sums, lambda name=name: mend(name))  # type: ignore[misc]
     return json.loads(facts["case"]), found
 

@@ -155,9 +155,7 @@ class _Follower:
         self._place = 0
         self._gates = _Gates()
         self._engine = Engine(self._gates.put_into(settings(NOBODY)))
-        self._untold = (
-            False  # whether the driver's slots and the times of its decisions are not in the journal
-        )
+        self._untold = False  # the driver's slots, and the times of its decisions
         self._stopping: set[int] = set()  # legs that were told to end
         self._pausing = False
 

@@ -151,6 +151,7 @@ def _judge(
 
     def turn_down(reason: events.Rejection, message: str, **numbers: float | str) -> Draft:
         who = {"name": name, "digest": key, "trace": trace, "source": source}
+        # mypy cannot tell that numbers are those of the reason
         return events.rejected(known, **who, reason=reason, message=message, **numbers)  # type: ignore[arg-type]
 
     if key in state.digests:

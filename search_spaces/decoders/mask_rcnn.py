@@ -272,7 +272,7 @@ def _leaving_out(kind: Any) -> Any:
 def _masking_sampled(kind: Any) -> Any:
     """torchvision's network for boxes, with masks of sampled objects only: those of all would be an image each."""
 
-    class Heads(kind):  # type: ignore[misc]
+    class Heads(kind):  # type: ignore[misc]  # known only when a network is built
         def select_training_samples(self, proposals: list[Tensor], targets: list[dict[str, Tensor]]) -> Any:
             boxes, matched, labels, shifts = super().select_training_samples(proposals, targets)
             for place, (one, known) in enumerate(zip(targets, labels, strict=True)):

@@ -58,7 +58,7 @@ def made_up(leg: Leg, report: Callable[[EpochResult], None], should_stop: Callab
 
 def job(dataset: Path, folder: Path, name: str = "one", *, kind: str = "asha", **changes: Any) -> Job:
     search = {"seed": 1, "repeats": 1} | changes.pop("search", {})
-    scheduler = SchedulerSettings(kind, max_epochs=4, min_epochs=1, reduction=2)  # type: ignore[arg-type]
+    scheduler = SchedulerSettings(kind, max_epochs=4, min_epochs=1, reduction=2)  # type: ignore[arg-type]  # one of its kinds
     return Job(
         name,
         str(dataset),

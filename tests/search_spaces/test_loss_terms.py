@@ -14,7 +14,7 @@ from search_spaces.scores import LossExtras
 
 KINDS = kinds(LossTerm)
 NO_NEED = LossExtras()
-OF_LOGITS = [kind for kind in KINDS if lookup(LossTerm, kind).of_logits]  # type: ignore[type-abstract]
+OF_LOGITS = [kind for kind in KINDS if lookup(LossTerm, kind).of_logits]  # type: ignore[type-abstract]  # entries are concrete
 EXTRA_OF = {"prediction_distance": "distances"}  # names of extras that differ from their need
 
 

@@ -73,7 +73,7 @@ def test_small_points_train() -> None:
         network = build_model(candidate.architecture, in_channels=1, num_classes=3, ndim=2, seed=0)
         x = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
         total = torch.stack([logits.square().mean() for logits, _ in network.training_logits(x)]).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation there
         assert all(torch.isfinite(w.grad).all() for w in network.parameters() if w.grad is not None)
         done += 1
 

@@ -52,7 +52,7 @@ REQUIRED: dict[str, object] = {
 
 
 def example(family: type[Entry], kind: str) -> Entry:
-    names = {field.name for field in fields(lookup(family, kind))}  # type: ignore[arg-type]
+    names = {field.name for field in fields(lookup(family, kind))}  # type: ignore[arg-type]  # entries are dataclasses
     given = {name: value for name, value in REQUIRED.items() if name in names}
     return entry_from_json(family, {"kind": kind} | given)
 
@@ -79,4 +79,4 @@ def architecture_with(part: str, entry: Entry) -> Architecture:
         small = replace(small, decoder=Deepest(), skip=NoSkip())
     if isinstance(entry, Operation):
         return replace(small, encoder=Cells(chain(entry, residual=True), width=16, widest=64, stages=3))
-    return replace(small, **{part: entry})  # type: ignore[arg-type]
+    return replace(small, **{part: entry})  # type: ignore[arg-type]  # a part of its kind

@@ -6,18 +6,16 @@ import zlib
 import numpy as np
 import pytest
 
-from workers.bricks import Bricks, brick_of, brick_parts, grid_of
+from workers.bricks import Array, Bricks, brick_of, brick_parts, grid_of
 
 
-def in_bricks(
-    array: np.ndarray, brick: tuple[int, ...], mended: list[int] | None = None
-) -> tuple[Bricks, np.ndarray]:  # type: ignore[type-arg]
+def in_bricks(array: Array, brick: tuple[int, ...], mended: list[int] | None = None) -> tuple[Bricks, Array]:
     parts = np.stack([part.copy() for part in brick_parts(array, brick)])
     grid = grid_of(array.shape, brick)
     held = parts.reshape(*grid, *brick)
     sums = np.array([zlib.crc32(part.tobytes()) for part in parts], np.uint32).reshape(grid)
 
-    def mend() -> np.ndarray:  # type: ignore[type-arg]
+    def mend() -> Array:
         assert mended is not None
         mended.append(1)
         return array

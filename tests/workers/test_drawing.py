@@ -56,7 +56,7 @@ def test_skips_are_read_off_the_network() -> None:
 
 
 def test_a_difference_lists_every_path_with_both_values() -> None:
-    encoder = dataclasses.replace(UNET.architecture.encoder, width=8)  # type: ignore[call-arg]
+    encoder = dataclasses.replace(UNET.architecture.encoder, width=8)  # type: ignore[call-arg]  # it has cells
     narrower = dataclasses.replace(UNET, architecture=dataclasses.replace(UNET.architecture, encoder=encoder))
     text = svg(UNET, narrower)
     assert "2 differences" in text and "architecture.encoder.width: 16 -&gt; 8" in text

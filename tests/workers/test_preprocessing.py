@@ -87,7 +87,7 @@ def test_one_volume_looks_the_same_however_it_is_stored(
     stored = replace(case, image=store(world.image[0])[None], labels=store(world.labels))
     expected, found = prepare(fitted(), world), prepare(fitted(), stored)
     np.testing.assert_array_equal(found.image, expected.image)
-    np.testing.assert_array_equal(found.labels, expected.labels)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.labels, expected.labels)  # type: ignore[arg-type]  # arrays in these
     for axis in range(3):
         assert prepared_axes(found.undo.orientation, (axis,)) == (axes[axis],)
 
@@ -96,7 +96,7 @@ def test_stored_orientation_keeps_the_axes() -> None:
     case = volume_case((2, 0, 1), (-1, 1, -1))
     prepared = prepare(fitted(orientation="stored"), case)
     assert prepared.undo.orientation is None
-    np.testing.assert_array_equal(prepared.labels, case.labels)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(prepared.labels, case.labels)  # type: ignore[arg-type]  # arrays in these
     assert prepared_axes(None, (0, 2)) == (0, 2)
 
 

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from workers.errors import DataError, WorkerError
 
@@ -49,6 +50,23 @@ class Spread(Protocol):
 def default_jobs() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[Task]):
+    """One call of ``each``. It has its own queues: a thread of the call before may not have seen yet that its tasks are over.
+
+    Attributes:
+        function: What is done.
+        tasks: Of all.
+        waiting: Numbers of the tasks that nobody has begun.
+        told: What came of tasks, by number.
+    """
+
+    function: Callable[[Task], Any]
+    tasks: Sequence[Task]
+    waiting: SimpleQueue[int]
+    told: SimpleQueue[tuple[int, Told]] = field(default_factory=SimpleQueue)
 
 
 class LocalSpread:
@@ -85,26 +103,24 @@ class LocalSpread:
             process.wait()
 
     def each(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
-        told: SimpleQueue[tuple[int, Told]] = SimpleQueue()
-        # One a call: a thread of the call before may not have seen yet that its tasks are over.
         waiting = self._waiting = SimpleQueue()
         for number in range(len(tasks)):
             waiting.put(number)
-        asked = (function, tasks, waiting, told)
+        call = _Call(function, tasks, waiting)
         for _ in range(1, min(self._jobs, THREADS, len(tasks))):
-            self._begin(_work, *asked)
+            self._begin(_work, call)
         for pipe in self._pipes:
-            self._begin(_feed, pipe, *asked)
+            self._begin(_feed, call, pipe)
         begin = time.monotonic()
         for num_done in range(len(tasks)):
             expected_s = (time.monotonic() - begin) / max(1, num_done) * waiting.qsize()
             if num_done and expected_s > PAYS_S:
                 for pipe in self._start(waiting.qsize()):
-                    self._begin(_feed, pipe, *asked)
-            own = _next(waiting) if told.empty() else None
+                    self._begin(_feed, call, pipe)
+            own = _next(waiting) if call.told.empty() else None
             if own is not None:
-                told.put((own, outcome(function, tasks[own])))
-            number, result = told.get()
+                call.told.put((own, outcome(function, tasks[own])))
+            number, result = call.told.get()
             yield number, result_of(result)
 
     def _begin(self, work: Callable[..., None], *arguments: Any) -> None:
@@ -129,39 +145,28 @@ class LocalSpread:
         return self._pipes[started:]
 
 
-def _work(
-    function: Callable[[Task], Any],
-    tasks: Sequence[Task],
-    waiting: "SimpleQueue[int]",
-    told: "SimpleQueue[tuple[int, Told]]",
-) -> None:
+def _work(call: _Call[Any]) -> None:
     """Do one task after another; what is no error of a user is raised where the results are asked for."""
-    while (number := _next(waiting)) is not None:
+    while (number := _next(call.waiting)) is not None:
         try:
-            told.put((number, outcome(function, tasks[number])))
+            call.told.put((number, outcome(call.function, call.tasks[number])))
         except BaseException as error:
-            told.put((number, (False, error)))
+            call.told.put((number, (False, error)))
 
 
-def _feed(
-    pipe: "Connection[Any, Any]",
-    function: Callable[[Task], Any],
-    tasks: Sequence[Task],
-    waiting: "SimpleQueue[int]",
-    told: "SimpleQueue[tuple[int, Told]]",
-) -> None:
+def _feed(call: _Call[Any], pipe: "Connection[Any, Any]") -> None:
     """Hand a process one task after another, and pass on what it tells."""
-    while (number := _next(waiting)) is not None:
+    while (number := _next(call.waiting)) is not None:
         try:
-            pipe.send((function, tasks[number]))
+            pipe.send((call.function, call.tasks[number]))
             answer: Told = pipe.recv()
         except (EOFError, OSError, MemoryError):
             what = "a process of the ingest died, perhaps for lack of memory; give fewer --jobs."
-            told.put((number, (False, DataError(what))))
+            call.told.put((number, (False, DataError(what))))
             return
         except BaseException as error:  # what cannot be pickled, such as a user's own source
             answer = False, error
-        told.put((number, answer))
+        call.told.put((number, answer))
 
 
 def _next(waiting: "SimpleQueue[int]") -> int | None:

@@ -133,7 +133,7 @@ def _write_volume(case: Case, images: Path, labels: Path) -> None:
     assert case.labels is not None, "looked at before"
     voxels = case.image[0] if len(case.image) == 1 else np.moveaxis(case.image, 0, -1)
     for folder, values in ((images, voxels), (labels, case.labels)):
-        volume = nib.nifti1.Nifti1Image(values, case.affine)  # type: ignore[no-untyped-call]
+        volume = nib.nifti1.Nifti1Image(values, case.affine)  # type: ignore[no-untyped-call]  # nibabel has no annotation there
         if case.spacing is not None:
             volume.header["pixdim"][1:4] = case.spacing
         nib.save(volume, folder / f"{case.id}.nii.gz")

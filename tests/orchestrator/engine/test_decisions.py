@@ -1,12 +1,10 @@
 """The decisions of a search follow from its journal, whatever it is told to do; one altered decision is found."""
 
 import itertools
-import json
 import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -16,11 +14,10 @@ from sources import finished, opened
 
 from orchestrator.engine import events
 from orchestrator.engine.decisions import Followed, follow
-from orchestrator.engine.events import Draft, Event
+from orchestrator.engine.events import Event
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.sampler import Sampler
 from orchestrator.engine.samplers.evolution import Evolution
-from orchestrator.engine.samplers.tpe import TreeParzen
 from orchestrator.engine.screening import Screening
 from orchestrator.engine.settings import ONE_OBJECTIVE, EngineSettings, Kind, Scheduler
 from orchestrator.executors.simulated import Recording
@@ -375,17 +372,6 @@ def test_a_journal_that_does_not_tell_its_slots(toys: SimpleNamespace) -> None:
     assert again(driver, exact).difference is not None
 
 
-def test_a_journal_of_version_1_follows_until_a_sampler_that_has_changed_since(toys: SimpleNamespace) -> None:
-    """Recorded with three drivers, that of today's TPE differs from the first proposal on that was its own."""
-    lines = (Path(__file__).parent / "journal_v1.jsonl").read_text().splitlines()
-    written = [events.upcast(Event(**json.loads(line))) for line in lines]
-    settings = toys.settings(trials=14, constraints={"macs": 8e7}, sampler=TreeParzen(startup=3))
-    found = follow(written, lambda told: replace(settings, slots=told["slots"], whole=told["whole"]))
-    assert found.untold == 3 and found.requests == 1
-    assert found.same == {"asked": 7, "leg_started": 15, "rejected": 1, "promoted": 6, "trial_ended": 1}
-    assert found.difference is not None and "'asked' of trial 7" in found.difference.message
-
-
 def test_values_that_are_no_numbers(toys: SimpleNamespace) -> None:
     """Losses that are not finite stand as null in a journal."""
 
@@ -402,12 +388,3 @@ def test_values_that_are_no_numbers(toys: SimpleNamespace) -> None:
             assert math.isfinite(event.body["loss"])
             event.body["loss"] = None
     check_same(driver)
-
-
-def test_drafts_have_the_versions_that_readers_lift_to() -> None:
-    draft: Draft = events.leading({}, 1, slots=2, whole=1, fix={"a": 1})
-    event = Event(1, "leading", draft.version, 0.0, draft.body)
-    assert events.upcast(event) is event or events.upcast(event) == event
-    assert events.upcast(Event(1, "leading", 1, 0.0, {"driver": {}, "fence": 1})).body == {
-        "driver": {}, "fence": 1, "slots": None, "whole": None, "fix": None,
-    }  # fmt: skip

@@ -2,16 +2,19 @@
 
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from orchestrator.engine import events
+from orchestrator.engine.decisions import follow
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.events import Event, upcast
 from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.objective import Objective
+from orchestrator.engine.samplers.tpe import TreeParzen
 from orchestrator.engine.state import State
 from orchestrator.errors import ReplayError
 from workers.contract import EpochResult, LegResult
@@ -124,3 +127,23 @@ def test_a_reader_that_catches_up_sees_what_a_driver_sees() -> None:
         assert reader.ledger.spent_s(now, "search") == pytest.approx(driver.ledger.spent_s(now, "search"))
         assert set(reader.ledger.due) == set(driver.ledger.due)
         assert reader.ledger.waiting(of_search=True) == driver.ledger.waiting(of_search=True)
+
+
+def test_drafts_have_the_versions_that_readers_lift_to() -> None:
+    draft = events.leading({}, 1, slots=2, whole=1, fix={"a": 1})
+    event = Event(1, "leading", draft.version, 0.0, draft.body)
+    assert upcast(event) == event
+    assert upcast(Event(1, "leading", 1, 0.0, {"driver": {}, "fence": 1})).body == {
+        "driver": {}, "fence": 1, "slots": None, "whole": None, "fix": None,
+    }  # fmt: skip
+
+
+def test_a_journal_of_version_1_follows_until_a_sampler_that_has_changed_since(toys: SimpleNamespace) -> None:
+    """Recorded with three drivers, that of today's TPE differs from the first proposal on that was its own."""
+    lines = (Path(__file__).parent / "journal_v1.jsonl").read_text().splitlines()
+    written = [upcast(Event(**json.loads(line))) for line in lines]
+    settings = toys.settings(trials=14, constraints={"macs": 8e7}, sampler=TreeParzen(startup=3))
+    found = follow(written, lambda told: replace(settings, slots=told["slots"], whole=told["whole"]))
+    assert found.untold == 3 and found.requests == 1
+    assert found.same == {"asked": 7, "leg_started": 15, "rejected": 1, "promoted": 6, "trial_ended": 1}
+    assert found.difference is not None and "'asked' of trial 7" in found.difference.message
