@@ -32,6 +32,7 @@ from orchestrator.errors import (
     StaleLeaderError,
     UnknownSearchError,
 )
+from orchestrator.places import is_missing
 from search_spaces.register import unknown_name
 from workers.contract import JSON
 
@@ -114,7 +115,7 @@ class Cursor:
 class Journal:
     """A journal in a database.
 
-    Nothing is opened before the first use; then folders and tables are made where they are missing.
+    Nothing is opened before the first use. What writes makes folders and tables; a file that is not there reads as empty.
 
     Args:
         url: ``sqlite:///path/to/journal.db`` or ``postgresql+psycopg://user@host/database``.
@@ -289,8 +290,8 @@ class Journal:
         statement = sql.select(_searches).where(_searches.c.name == search)
         row = connection.execute(statement.with_for_update() if lock else statement).first()
         if row is None:
-            names = connection.scalars(sql.select(_searches.c.name))
-            raise UnknownSearchError(unknown_name("search", search, names))
+            unknown = unknown_name("search", search, connection.scalars(sql.select(_searches.c.name)))
+            raise UnknownSearchError(f"{unknown} The journal is {without_password(self.url)}.")
         return row
 
     def _now(self, connection: sql.Connection) -> float:
@@ -307,7 +308,8 @@ class Journal:
 
     @contextmanager
     def _read(self) -> Iterator[sql.Connection]:
-        with _translated(self.url), self._engine.begin() as connection:
+        asked = Journal("sqlite://") if is_missing(self.url) else self  # asking leaves no file behind
+        with _translated(self.url), asked._engine.begin() as connection:
             yield connection
 
     @cached_property
@@ -344,12 +346,11 @@ def _open(url: str) -> sql.Engine:
         raise JournalError(
             f"journal: {url!r} is no database URL; write sqlite:///path/to/journal.db or postgresql+psycopg://…"
         ) from None
-    if address.get_backend_name() == "postgresql":
+    backend = address.get_backend_name()
+    if backend == "postgresql":
         return sql.create_engine(address, pool_pre_ping=True)
-    if address.get_backend_name() != "sqlite":
-        raise JournalError(
-            f"journal: {address.get_backend_name()!r} is not served; use sqlite or postgresql."
-        )
+    if backend != "sqlite":
+        raise JournalError(f"journal: {backend!r} is not served; use sqlite or postgresql.")
     if address.database:
         Path(address.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
     engine = sql.create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -392,8 +393,11 @@ def _translated(url: str) -> Iterator[None]:
     except DBAPIError as error:
         if isinstance(error, IntegrityError):
             raise
-        where = sql.make_url(url).render_as_string(hide_password=True)
         first = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        raise JournalError(
-            f"journal {where}: {first}; check that the database runs and is writable."
-        ) from error
+        message = f"journal {without_password(url)}: {first}; check that the database runs and is writable."
+        raise JournalError(message) from error
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    return sql.make_url(url).render_as_string(hide_password=True)

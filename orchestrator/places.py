@@ -19,6 +19,12 @@ def journal_url(storage: str = DEFAULT_STORAGE) -> str:
     return os.environ.get(JOURNAL_VARIABLE) or f"sqlite:///{_folder(storage)}/journal.db"
 
 
+def is_missing(url: str) -> bool:
+    """Whether a journal's URL names an SQLite file that is not there."""
+    scheme, _, file = url.partition(":///")
+    return scheme == "sqlite" and file not in ("", ":memory:") and not Path(file).exists()
+
+
 def journal_fault(storage: str, *, nodes: int) -> str:
     """Why the journal of this process would not serve a search on a cluster; empty where it does."""
     wanted = (

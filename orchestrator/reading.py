@@ -52,6 +52,13 @@ def status(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON:
     }
 
 
+def is_finished(name: str, *, storage: str = DEFAULT_STORAGE) -> bool:
+    """Whether nothing of a search is left to do, and no driver runs it."""
+    journal = Journal(journal_url(storage))
+    written = journal.read(name)
+    return journal.leader(name) is None and is_over(written, state_of(written))
+
+
 def resting(written: list[Event], state: State) -> str:
     """What a search is that no driver leads: ``finished``, ``paused`` by a user, or ``interrupted``."""
     if is_over(written, state):

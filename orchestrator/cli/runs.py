@@ -23,7 +23,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.output import console, print_json, print_table
 from orchestrator.cli.results import print_result
-from orchestrator.places import DEFAULT_STORAGE
+from orchestrator.places import DEFAULT_STORAGE, journal_url
 
 if TYPE_CHECKING:
     from orchestrator.progress import ProgressView
@@ -105,7 +105,9 @@ def run(
     no_tracking: NoTracking = False,
     as_json: AsJson = False,
 ) -> None:
-    """Search, retrain the best, compare with a preset, export the winner with its proof.
+    """Search, retrain the best, compare, and export with a proof.
+
+    It is compared with the known network that the job names under retrain.against.
 
     Example: segsearch run examples/hippocampus.yaml
     """
@@ -113,10 +115,10 @@ def run(
     from orchestrator.job import load_job
     from orchestrator.lead import Place
 
+    checked = load_job(job)  # now: the file may be another one when the search is over
     with _view(as_json) as view:
         place = Place(cluster, in_process, view, not no_tracking)
         result = verbs.run(job, place=place, go_on=go_on, dataset=dataset, storage=storage, raw=raw)
-    checked = load_job(job)
     _finish(checked.name, result, storage or checked.storage, as_json)
 
 
@@ -145,10 +147,11 @@ def fork(
     no_tracking: NoTracking = False,
     as_json: AsJson = False,
 ) -> None:
-    """Begin a search from a changed job that knows the trials of another one, finished or not, of the same journal.
+    """Begin a search that knows the trials of another one.
 
-    It says how many of them the new space holds and how many lie outside; then it runs as run does, or on a cluster as submit
-    does. The other search stays as it is.
+    The job is a changed one under a name of its own; the other search is of the same journal, finished or not, and stays as it
+    is. It says how many of the known trials the new space holds and how many lie outside; then it runs as run does, or on a
+    cluster as submit does.
 
     Example: segsearch fork hippocampus --with narrower.yaml
     """
@@ -164,10 +167,10 @@ def fork(
     from orchestrator.job import load_job
     from orchestrator.lead import Place
 
+    checked = load_job(job)  # now: the file may be another one when the search is over
     with _view(as_json) as view:
         place = Place(cluster, in_process, view, not no_tracking)
         result = verbs.fork(name, job, place=place, go_on=go_on, dataset=dataset, storage=storage, raw=raw)
-    checked = load_job(job)
     _finish(checked.name, result, storage or checked.storage, as_json)
 
 
@@ -210,7 +213,9 @@ def resume(
 def stop(
     name: Search, storage: Storage = DEFAULT_STORAGE, address: Address = None, allow_open: AllowOpen = False
 ) -> None:
-    """Ask a running search to end for good after its running epochs; what it found stays.
+    """End a search for good after its running epochs.
+
+    What it found stays, and export takes the best of it; nothing is retrained. To go on later, pause it instead.
 
     Example: segsearch stop hippocampus
     """
@@ -220,7 +225,9 @@ def stop(
 def pause(
     name: Search, storage: Storage = DEFAULT_STORAGE, address: Address = None, allow_open: AllowOpen = False
 ) -> None:
-    """Ask the driver of a search to end after the running epochs; resume goes on.
+    """End the driver of a search after its running epochs.
+
+    The search waits; resume goes on.
 
     Example: segsearch pause hippocampus
     """
@@ -230,7 +237,9 @@ def pause(
 def cancel(
     name: Search, storage: Storage = DEFAULT_STORAGE, address: Address = None, allow_open: AllowOpen = False
 ) -> None:
-    """Ask a running search to end for good at once; its running epochs are lost.
+    """End a search for good at once.
+
+    Its running epochs are lost; what it found before stays.
 
     Example: segsearch cancel hippocampus
     """
@@ -246,7 +255,9 @@ def extend(
     address: Address = None,
     allow_open: AllowOpen = False,
 ) -> None:
-    """Give a search more to spend, while it runs or after it finished; trials that it left behind go on, too.
+    """Give a search more to spend, running or finished.
+
+    Trials that it left behind go on, too.
 
     Example: segsearch extend hippocampus --trials 200 --wall 2h
     """
@@ -264,7 +275,9 @@ def _ask(
     forward([verb, name], address, storage=storage, allow_open=allow_open)
     from orchestrator import reading
 
-    if reading.ask(name, verb, storage=storage):
+    if reading.is_finished(name, storage=storage):
+        print(f"{name} is finished; there is nothing to {verb}.")
+    elif reading.ask(name, verb, storage=storage):
         when = "at once" if verb == "cancel" else "after the running epochs"
         print(f"asked {name} to {verb}; it ends {when}.")
     elif verb == "pause":
@@ -285,10 +298,14 @@ def list_searches(
     """
     forward(["list"], address, storage=storage, allow_open=allow_open, as_json=as_json)
     from orchestrator import reading
+    from orchestrator.journal import without_password
 
     rows = reading.searches(storage=storage)
     if as_json:
         print_json(rows)
+        return
+    if not rows:
+        print(f"no search began with this journal: {without_password(journal_url(storage))}")
         return
     keys = ("name", "state", "trials", "ended", "best", "best_trial", "worker_hours")
     print_table("searches", keys, [[row[key] for key in keys] for row in rows])
@@ -301,7 +318,7 @@ def status(
     allow_open: AllowOpen = False,
     as_json: AsJson = False,
 ) -> None:
-    """Where a search stands: state, trials, rejections with their reasons, best, cost.
+    """Where a search stands: trials, rejections, best, cost.
 
     Example: segsearch status hippocampus
     """

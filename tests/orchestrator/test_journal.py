@@ -49,6 +49,17 @@ def journal(open_journal: Open) -> Journal:
     return open_journal()
 
 
+def test_asking_a_journal_that_does_not_exist_leaves_no_file(tmp_path: Path, journal: Journal) -> None:
+    assert journal.names() == ()
+    with pytest.raises(
+        UnknownSearchError, match=r"unknown search 's'. Known: none. The journal is sqlite:///.*/journal.db"
+    ):
+        journal.read("s")
+    assert not list(tmp_path.iterdir())
+    journal.create("s")  # the same object sees what came later
+    assert journal.names() == ("s",)
+
+
 def test_events_come_back_in_order_and_numbered(journal: Journal) -> None:
     journal.create("s", notes("a"), at=5.0)
     leader = journal.lead("s", ME)
