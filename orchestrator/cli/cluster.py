@@ -33,9 +33,7 @@ def submit(
     job: JobFile,
     address: Annotated[
         str,
-        typer.Option(
-            help="Ray's dashboard: http://HOST:8265.", envvar="SEGSEARCH_ADDRESS", show_default=False
-        ),
+        typer.Option(help="Ray's dashboard: http://HOST:8265.", show_default=False),
     ],
     dataset: Dataset = None,
     storage: JobStorage = None,
@@ -43,7 +41,9 @@ def submit(
     allow_open: AllowOpen = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a Ray cluster, then hand it a job; it runs there without this machine.
+    """Hand a job to a Ray cluster, where it runs on its own.
+
+    The cluster is looked at first, as doctor does; where anything is wrong nothing is handed over.
 
     Example: segsearch submit examples/hippocampus.yaml --address http://10.0.0.5:8265 --dataset s3://lab/hippocampus
     """
@@ -60,7 +60,9 @@ def logs(
     address: Address = None,
     allow_open: AllowOpen = False,
 ) -> None:
-    """What happened in a search, from its journal; with --address, what its newest job on a cluster printed.
+    """What happened in a search.
+
+    From its journal; with --address, what its newest job on a cluster printed.
 
     Example: segsearch logs hippocampus --follow
     """
@@ -84,7 +86,9 @@ def doctor(
     allow_open: AllowOpen = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look at a cluster and at what a job needs there; starts nothing. Exit 2 where something is wrong.
+    """Say what a cluster, or a job on it, lacks; starts nothing.
+
+    Exit 2 where something is wrong.
 
     Example: segsearch doctor --address http://10.0.0.5:8265 --job examples/hippocampus.yaml
     """

@@ -17,7 +17,7 @@ from workers.errors import DataError
 if TYPE_CHECKING:  # importing it takes a while, which --help need not wait for
     from workers.data.spread import Spread
 
-app = typer.Typer(help="Data sets.", no_args_is_help=True)
+app = typer.Typer(help="Make, look at, check and copy data sets.", no_args_is_help=True)
 
 Location = Annotated[
     str, typer.Argument(help="Folder or s3://bucket/prefix of a data set.", show_default=False)
@@ -60,7 +60,9 @@ def ingest(
     ] = "encoded",
     as_json: AsJson = False,
 ) -> None:
-    """Turn a folder into Arrow shards with a manifest; nothing is published when anything is wrong.
+    """Turn a folder of images and labels into a data set.
+
+    Arrow shards with a manifest; nothing is published when anything is wrong.
 
     Example: segsearch data ingest examples/data/hippocampus data/hippocampus
     """
@@ -159,7 +161,9 @@ def verify(
     seed: Annotated[int, typer.Option(help="Which shards, with --sample.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Read everything and compare it with the manifest; exit 2 where anything differs.
+    """Read a data set and compare it with its manifest.
+
+    Exit 2 where anything differs.
 
     Example: segsearch data verify data/hippocampus
     """

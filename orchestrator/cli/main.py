@@ -3,12 +3,14 @@
 Exit codes: 0 done; 1 failed (a proof, a verification, a search that ended without a result); 2 bad input; 130 interrupted.
 """
 
+import importlib.metadata
 import json
 import sys
 import warnings
+from typing import Annotated
 
 import typer
-from typer._click.exceptions import ClickException  # typer carries its own click
+from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer carries its own click
 
 from orchestrator.cli import cluster, data, results, runs, spaces, tables
 from orchestrator.errors import OrchestratorError
@@ -17,12 +19,11 @@ from search_spaces.errors import SpaceError
 from workers.errors import ExportError, WorkerError
 
 INTERRUPTED = 130
-LEADING = ("run", "fork", "resume", "extend", "retrain")  # commands that lead a search
+LEADING = ("run", "fork", "resume", "retrain")  # commands that lead a search
 GOES_ON = "; 'segsearch resume NAME' goes on where it stopped"
 
 app = typer.Typer(
     name="segsearch",
-    help="Search for the segmentation network, loss and recipe that suit your images and your limits.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -37,6 +38,22 @@ app.add_typer(spaces.space_app, name="space")
 app.add_typer(spaces.preset_app, name="preset")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"segsearch {importlib.metadata.version('segsearch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Search for the segmentation network, loss and recipe that suit your images and your limits."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit."""
     warnings.filterwarnings("ignore")  # other people's deprecations are nothing to a user
@@ -46,9 +63,12 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run a command; its exit code."""
     try:
-        result = app(arguments, standalone_mode=False)
+        result = app(arguments, prog_name="segsearch", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
+    except NoArgsIsHelpError as error:  # nothing but 'segsearch', or the name of a group
+        print(error.format_message())
+        return 2
     except ClickException as error:
         _say(arguments, [error.format_message()])
         return 2
@@ -64,6 +84,9 @@ def run(arguments: list[str]) -> int:
     except OrchestratorError as error:
         _say(arguments, [str(error)])
         return 2 if isinstance(error, ValueError) else 1
+    except OSError as error:  # a file or folder that a user named, or a full disk
+        _say(arguments, [f"{error.filename or 'the system says'}: {error.strerror or error}."])
+        return 1
     if result == INTERRUPTED:  # typer turns Ctrl-C into this result
         leads = any(word in LEADING for word in arguments[:1])
         _say(arguments, [f"interrupted{GOES_ON if leads else ''}."])

@@ -70,7 +70,9 @@ def audit(
     allow_open: AllowOpen = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a search lost nothing and counts nothing twice, and that its checkpoints are whole; exit 1 where not.
+    """Check that a search lost nothing and counts nothing twice.
+
+    Checkpoints are looked at, too. Exit 1 where anything is wrong.
 
     With --decisions also that each decision follows from the events before it: which candidate is asked or turned down, which
     trial goes on, stops or ends and when, what a leg is, when the search is over.
@@ -135,7 +137,7 @@ def retrain(
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Train the best candidates of a search anew, at full length, with seeds.
+    """Train the best candidates of a search anew, with seeds.
 
     Example: segsearch retrain hippocampus --top 1 --epochs 50 --seeds 3
     """
@@ -151,14 +153,16 @@ def retrain(
 def export(
     name: Search,
     trial: Annotated[
-        int | None, typer.Option(help="Trial; default the best retrained, else the best.")
+        int | None, typer.Option(help="Trial; default the one that the search hands over, else the best.")
     ] = None,
     out: Annotated[str | None, typer.Option(help="Folder or s3://… to write.")] = None,
     raw: Annotated[Path | None, typer.Option(help="Folder of the raw files; default the job's.")] = None,
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Export a network and prove that the files are the trained network; exit 1 where the proof fails.
+    """Export a network with the proof that it is the trained one.
+
+    Exit 1 where the proof fails; then there is no export.
 
     Example: segsearch export hippocampus --trial 3 --out best
     """
@@ -176,7 +180,9 @@ def verify(
     raw: Annotated[Path | None, typer.Option(help="Folder of the raw files; default where they lay.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove an export again: files unaltered, torch and onnxruntime agree, the recorded metric is met; else exit 1.
+    """Prove an export again; exit 1 where the proof fails.
+
+    Files are unaltered, torch and onnxruntime agree, the recorded metric is met.
 
     Example: segsearch verify runs/hippocampus/exports/trial-00021
     """
@@ -206,7 +212,10 @@ def predict(
     engine: Annotated[str, typer.Option(help="torch or onnx.")] = "torch",
     as_json: AsJson = False,
 ) -> None:
-    """Segment new files with an exported network; an altered export is refused.
+    """Segment new files with an exported network.
+
+    Of each file a label map in its own geometry is written, or a mask of each region, and an overlay. An altered export is
+    refused.
 
     Example: segsearch predict runs/hippocampus/exports/trial-00021 scan.nii.gz --out predictions
     """
@@ -237,7 +246,9 @@ def ui(
     storage: Storage = DEFAULT_STORAGE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on the loopback address.")] = 5000,
 ) -> None:
-    """Publish what is missing, then serve the MLflow UI on loopback until Ctrl-C.
+    """Serve the MLflow UI on this machine until Ctrl-C.
+
+    What MLflow lacks is published first.
 
     Example: segsearch ui --port 5000
     """

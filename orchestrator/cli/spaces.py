@@ -12,8 +12,8 @@ from orchestrator.cli.options import AsJson, Storage
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.places import DEFAULT_STORAGE
 
-space_app = typer.Typer(help="Search spaces.", no_args_is_help=True)
-preset_app = typer.Typer(help="Surveyed systems as candidates.", no_args_is_help=True)
+space_app = typer.Typer(help="What may be searched.", no_args_is_help=True)
+preset_app = typer.Typer(help="The known networks.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="A ready-made space, or module:function.")]
 
@@ -45,7 +45,9 @@ def list_spaces(as_json: AsJson = False) -> None:
 
 @space_app.command("describe")
 def describe_space(name: Name, as_json: AsJson = False) -> None:
-    """Every decision of a space: its path, as ``fix:`` in a job takes it, and what may be chosen.
+    """Every decision of a space, and what may be chosen.
+
+    By its path, as fix in a job takes it.
 
     Example: segsearch space describe compact
     """
@@ -118,7 +120,9 @@ def draw_candidate(
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
-    """A drawing of a network, or of the difference of two: stages, shapes, skips, context, cells.
+    """Draw a network, or the difference of two.
+
+    Stages, shapes, skips, context, cells.
 
     Example: segsearch space picture small_unet small_deeplabv3plus --out difference.svg
     """
@@ -146,9 +150,10 @@ def draw_candidate(
 
 @preset_app.command("list")
 def list_presets(as_json: AsJson = False) -> None:
-    """All presets: parameters as published, for the channels and classes they were, and multiply-accumulates at 512².
+    """All presets, with their parameters and MACs.
 
-    Networks of three dimensions are counted at 64³.
+    Parameters as published, for the channels and classes they were; multiply-accumulates at 512², of networks of three
+    dimensions at 64³.
 
     Example: segsearch preset list
     """

@@ -38,7 +38,9 @@ def record_table(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train candidates of a job's space to their end and keep their curves; may be killed and started again.
+    """Train candidates of a job's space and keep their curves.
+
+    To their end; may be killed and started again.
 
     With --from nothing is trained: the full trainings of searches in the job's journal are added, seconds as counted there.
 
@@ -87,7 +89,9 @@ def simulate_job(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Play a job's search on recorded trainings, in virtual time: what it would find, and for how much.
+    """Play a job's search on recorded trainings.
+
+    In virtual time, with many seeds: what it would find, and for how much.
 
     Example: segsearch simulate benchmarks/tables/hippocampus-2d.yaml --table benchmarks/tables/hippocampus-2d.parquet
     """

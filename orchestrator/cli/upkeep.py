@@ -33,7 +33,9 @@ def copy(
     dest: Annotated[str, typer.Argument(help="Folder or s3://bucket/prefix to write.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Copy a data set; every shard is verified on the way, and one that was cut off goes on where it stopped.
+    """Copy a data set; every shard is verified on the way.
+
+    A copy that was cut off goes on where it stopped.
 
     Example: segsearch data copy data/hippocampus s3://lab/datasets/hippocampus
     """
@@ -61,7 +63,9 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a data set as images and masks, which can be ingested again, or as a Parquet file.
+    """Write a data set as images and masks, or as Parquet.
+
+    Images and masks can be ingested again.
 
     Example: segsearch data export data/hippocampus hippocampus-files
     """
@@ -98,7 +102,9 @@ def collect(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only listed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List, or remove, what writers that died left in a location: objects that no manifest names.
+    """List, or remove, what writers that died left behind.
+
+    Those are objects that no manifest names.
 
     Example: segsearch data gc data/hippocampus --older-than 24h
     """
