@@ -1,6 +1,8 @@
 """A first job file for a folder of someone's files: recognised, nothing asked."""
 
+import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ TEMPLATE = """\
 # {found}
 #   {ingest}
 #   {run}
+# Paths count from the folder in which the commands are typed.
 name: {name}
 dataset: {dataset}
 raw: {folder}
@@ -28,16 +31,17 @@ data:
 # 'segsearch space describe compact' lists what may be chosen; pin or narrow it with fix, for example
 #   fix: {{context.kind: aspp, architecture.norm: [batch, instance]}}
 space: compact
-# one metric: dice, miou, accuracy, dice/CLASS or iou/CLASS
+# any metric, as dice, miou, accuracy, dice/CLASS, iou/CLASS; or minimize one, as hd95
 objectives: {{maximize: [{objective}]}}
 # candidates beyond it are rejected before any worker is used
 constraints: {{parameters: 2.0e6}}
 search:
-  sampler: auto                  # presets first, then tpe; or random
+  sampler: auto                  # known networks first, then tpe
   scheduler: {{kind: asha, max_epochs: 27, reduction: 3}}
   seed: 0
-# the first limit that is reached ends the search; then the best are trained anew
+# the first limit that is reached ends the search; retraining and comparison come on top, and may take longer
 budget: {{trials: 60, wall: 2h}}
+# the best are trained anew, and compared with a known network that trains as long as all of this took
 retrain: {{top: 3, epochs: 50, seeds: 2, against: small_unet}}
 storage: runs
 """
@@ -75,16 +79,19 @@ def write_starter(folder: Path, out: Path | None = None) -> Starter:
         raise DataError(f"{job} exists; remove it, or name another file with --out.")
     volumes = len(plan.axes) == 3
     size = window(source, plan)
-    found = f"{folder} is a {kind} folder: {len(plan.samples)} labelled {'volumes' if volumes else 'images'}"
+    found = f"{folder}: {len(plan.samples)} labelled {'volumes' if volumes else 'images'}, layout {kind}"
     dataset = f"data/{name}"
-    commands = (f"segsearch data ingest {folder} {dataset}", f"segsearch run {job}")
+    commands = (
+        shlex.join(["segsearch", "data", "ingest", str(folder), dataset]),
+        shlex.join(["segsearch", "run", str(job)]),
+    )
     text = TEMPLATE.format(
         found=found,
         ingest=commands[0],
         run=commands[1],
         name=name,
         dataset=dataset,
-        folder=folder,
+        folder=yaml_text(str(folder)),
         kind="slices of volumes" if volumes else "images",
         patches="; three sizes (D, H, W) read 3D patches" if volumes else "",
         size=list(size),
@@ -94,6 +101,12 @@ def write_starter(folder: Path, out: Path | None = None) -> Starter:
     job.parent.mkdir(parents=True, exist_ok=True)
     job.write_text(text)
     return Starter(job, found, commands)
+
+
+def yaml_text(text: str) -> str:
+    """Text as YAML, in quotes where it has more than letters, digits and ``._/-``."""
+    is_plain = re.fullmatch(r"[A-Za-z./][A-Za-z0-9._/-]*", text) and text not in ("true", "false", "null")
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def job_name(text: str) -> str:

@@ -17,7 +17,7 @@ from orchestrator.journal import Journal
 def test_init_ingest_and_validate(workspace: Any) -> None:
     shutil.rmtree(workspace.folder / "data")
     started = workspace.json("init", "raw")
-    assert started["found"] == "raw is a decathlon folder: 10 labelled volumes"
+    assert started["found"] == "raw: 10 labelled volumes, layout decathlon"
     assert started["next"] == ["segsearch data ingest raw data/hippocampus", "segsearch run hippocampus.yaml"]
     described = workspace.json("data", "ingest", "raw", "data/hippocampus")
     assert {name: split["cases"] for name, split in described["splits"].items()} == {
