@@ -1,6 +1,7 @@
 """The MLflow UI for a storage folder, on loopback, with the settings that make it quick."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -29,8 +30,11 @@ def serve(storage: str, *, port: int, say: Callable[[str], None]) -> None:
         UiError: The port is taken, or the server does not answer.
     """
     uri = tracking_uri(storage)
+    is_served = uri.startswith(("http://", "https://"))
+    if not is_served:
+        check_free(port)
     publish_all(storage, uri, say)
-    if uri.startswith(("http://", "https://")):
+    if is_served:
         say(f"MLflow runs at {uri}; open it in a browser.")
         return
     analyze(uri)
@@ -47,6 +51,24 @@ def serve(storage: str, *, port: int, say: Callable[[str], None]) -> None:
     finally:
         server.terminate()
         server.wait()
+
+
+def check_free(port: int) -> None:
+    """Whoever answers on a port that is taken would be shown in place of the server that cannot start.
+
+    Raises:
+        UiError: It is taken.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # a server that has just ended does not keep it
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UiError(
+                f"port {port} on 127.0.0.1: {error.strerror}; name another one with --port."
+            ) from None
 
 
 SETTINGS = {
@@ -105,9 +127,7 @@ def wait_until_up(url: str, server: subprocess.Popen[bytes], *, limit_s: float =
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         if server.poll() is not None:
-            raise UiError(
-                f"the MLflow server ended at once (exit {server.returncode}); is the port of {url} taken? Try --port."
-            )
+            raise UiError(f"the MLflow server ended at once (exit {server.returncode}); it says why above.")
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2):
                 return

@@ -20,7 +20,6 @@ from workers.errors import ExportError, WorkerError
 
 INTERRUPTED = 130
 LEADING = ("run", "fork", "resume", "retrain")  # commands that lead a search
-GOES_ON = "; 'segsearch resume NAME' goes on where it stopped"
 
 app = typer.Typer(
     name="segsearch",
@@ -88,9 +87,18 @@ def run(arguments: list[str]) -> int:
         _say(arguments, [f"{error.filename or 'the system says'}: {error.strerror or error}."])
         return 1
     if result == INTERRUPTED:  # typer turns Ctrl-C into this result
-        leads = any(word in LEADING for word in arguments[:1])
-        _say(arguments, [f"interrupted{GOES_ON if leads else ''}."])
+        _say(arguments, [f"interrupted{_how_to_go_on(arguments)}."])
     return result if isinstance(result, int) else 0
+
+
+def _how_to_go_on(arguments: list[str]) -> str:
+    """What to type after an interruption of a command that leads a search; its name where the command line has it."""
+    command, *words = arguments or [""]
+    if command not in LEADING:
+        return ""
+    names = words[:1] if command in ("resume", "retrain") else []
+    name = names[0] if names and not names[0].startswith("-") else "NAME"
+    return f"; 'segsearch resume {name}' goes on where it stopped"
 
 
 def _say(arguments: list[str], lines: list[str]) -> None:

@@ -3,10 +3,13 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from orchestrator.progress import ProgressView
 
 
 def console() -> Console:
@@ -14,6 +17,13 @@ def console() -> Console:
     if sys.stdout.isatty():
         return Console()
     return Console(width=200, force_terminal=False)
+
+
+def watching(as_json: bool) -> "ProgressView":
+    """What shows a search while it runs: on standard error where standard output is for a machine."""
+    from orchestrator.progress import ProgressView
+
+    return ProgressView(Console(stderr=True) if as_json else console())
 
 
 def print_json(value: Any) -> None:
@@ -41,3 +51,8 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def count(number: int, noun: str) -> str:
+    """1 case, 2 cases."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

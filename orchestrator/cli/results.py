@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.options import Address, AllowOpen, AsJson, Search, Storage, forward
-from orchestrator.cli.output import console, print_json, print_table
+from orchestrator.cli.options import (
+    Address,
+    AllowOpen,
+    AsJson,
+    Cluster,
+    InProcess,
+    NoTracking,
+    Search,
+    Storage,
+    forward,
+)
+from orchestrator.cli.output import console, count, print_json, print_table, watching
 from orchestrator.places import DEFAULT_STORAGE, tracking_uri
 
 if TYPE_CHECKING:
@@ -135,6 +145,9 @@ def retrain(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; default those of the job.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Seeds of each.")] = 1,
     storage: Storage = DEFAULT_STORAGE,
+    cluster: Cluster = None,
+    in_process: InProcess = False,
+    no_tracking: NoTracking = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the best candidates of a search anew, with seeds.
@@ -142,8 +155,11 @@ def retrain(
     Example: segsearch retrain hippocampus --top 1 --epochs 50 --seeds 3
     """
     from orchestrator import verbs
+    from orchestrator.lead import Place
 
-    rows = verbs.retrain(name, top=top, epochs=epochs, seeds=seeds, storage=storage)
+    with watching(as_json) as view:
+        place = Place(cluster, in_process, view, not no_tracking)
+        rows = verbs.retrain(name, top=top, epochs=epochs, seeds=seeds, storage=storage, place=place)
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
@@ -300,7 +316,7 @@ def print_comparison(result: dict[str, Any]) -> None:
             )
         )
     cases = result["winner"]["cases"]
-    title = f"Dice on {result['split']} ({cases} patients), with 95 % intervals over patients"
+    title = f"Dice on {result['split']} ({count(cases, 'case')}), with 95 % intervals over cases"
     print_table(title, ("", "network", "parameters", "epochs", *labels), rows)
     print_metrics(dict(entries), result["split"])
     cost = f"search {result['search_worker_seconds']:.0f} + retraining {result['retrain_worker_seconds']:.0f}"
@@ -323,13 +339,13 @@ def print_metrics(entries: dict[str, dict[str, Any]], split: str) -> None:
 
 
 def verdict(difference: dict[str, float], preset: str) -> str:
-    """Plainly which of the two is better, as far as these patients show."""
+    """Plainly which of the two is better, as far as these cases show."""
     text = f"{difference['dice']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
     if difference["low"] > 0:
         return f"The winner is better than {preset}: {text} Dice."
     if difference["high"] < 0:
         return f"{preset} is better than the winner: {text} Dice."
-    return f"These patients show no difference between the winner and {preset}: {text} Dice."
+    return f"These cases show no difference between the winner and {preset}: {text} Dice."
 
 
 def nearby(place: str) -> str:

@@ -1,10 +1,9 @@
 """Commands that begin, follow and end searches."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli.cluster import tell
 from orchestrator.cli.options import (
@@ -21,13 +20,9 @@ from orchestrator.cli.options import (
     Storage,
     forward,
 )
-from orchestrator.cli.output import console, print_json, print_table
+from orchestrator.cli.output import print_json, print_table, watching
 from orchestrator.cli.results import print_result
 from orchestrator.places import DEFAULT_STORAGE, journal_url
-
-if TYPE_CHECKING:
-    from orchestrator.progress import ProgressView
-
 
 Raw = Annotated[
     str | None, typer.Option(help="The raw files, instead of where the job says; none: use the stored cases.")
@@ -116,7 +111,7 @@ def run(
     from orchestrator.lead import Place
 
     checked = load_job(job)  # now: the file may be another one when the search is over
-    with _view(as_json) as view:
+    with watching(as_json) as view:
         place = Place(cluster, in_process, view, not no_tracking)
         result = verbs.run(job, place=place, go_on=go_on, dataset=dataset, storage=storage, raw=raw)
     _finish(checked.name, result, storage or checked.storage, as_json)
@@ -168,7 +163,7 @@ def fork(
     from orchestrator.lead import Place
 
     checked = load_job(job)  # now: the file may be another one when the search is over
-    with _view(as_json) as view:
+    with watching(as_json) as view:
         place = Place(cluster, in_process, view, not no_tracking)
         result = verbs.fork(name, job, place=place, go_on=go_on, dataset=dataset, storage=storage, raw=raw)
     _finish(checked.name, result, storage or checked.storage, as_json)
@@ -204,7 +199,7 @@ def resume(
     from orchestrator.lead import Place
 
     place_of_journal = storage or DEFAULT_STORAGE
-    with _view(as_json) as view:
+    with watching(as_json) as view:
         place = Place(cluster, in_process, view, not no_tracking)
         result = verbs.resume(name, storage=place_of_journal, place=place)
     _finish(name, result, place_of_journal, as_json)
@@ -330,13 +325,6 @@ def status(
         print_json(facts)
     else:
         print_table(f"search {name}", ("what", "value"), list(facts.items()))
-
-
-def _view(as_json: bool) -> "ProgressView":
-    """Progress goes to standard error where standard output is for a machine."""
-    from orchestrator.progress import ProgressView
-
-    return ProgressView(Console(stderr=True) if as_json else console())
 
 
 def _finish(name: str, result: dict[str, Any], storage: str, as_json: bool) -> None:

@@ -1,15 +1,20 @@
 """What holds for the command line as a whole: the first words that a user types, and what goes wrong before any search."""
 
+import json
 from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 from orchestrator.cli.main import app
 from orchestrator.cli.main import run as run_command
+from orchestrator.cli.results import verdict
 from orchestrator.engine import events
 from orchestrator.journal import Journal
+from orchestrator.lead import Place
 
+JOB = "name: demo\ndataset: nowhere\ndata: {size: [64, 64]}\n"
 GROUPS = [(), ("data",), ("space",), ("preset",), ("table",)]
 
 
@@ -91,6 +96,82 @@ def test_a_finished_search_gets_no_request_that_would_end_it_once_it_is_extended
 def test_a_place_that_cannot_be_written_is_one_sentence(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for place in ("images", "masks"):
+        (folder / place).mkdir()
+        Image.new("L", (40, 40)).save(folder / place / "a.png")
     (folder / "file").write_text("")
-    assert run_command(["space", "picture", "small_unet", "--out", "file/network.svg"]) == 1
-    assert capsys.readouterr().err == "error: file/network.svg: Not a directory.\n"
+    assert run_command(["init", ".", "--out", "file/job.yaml"]) == 1
+    assert capsys.readouterr().err == "error: file: File exists.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verb", "name"),
+    [
+        (["resume", "demo"], "resume", "demo"),
+        (["retrain", "demo"], "retrain", "demo"),
+        (["run", "x.yaml"], "run", "NAME"),
+    ],
+)
+def test_an_interrupted_driver_says_what_goes_on(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    verb: str,
+    name: str,
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    (folder / "x.yaml").write_text(JOB)
+    monkeypatch.setattr(f"orchestrator.verbs.{verb}", interrupt)
+    assert run_command(arguments) == 130
+    assert (
+        capsys.readouterr().err
+        == f"error: interrupted; 'segsearch resume {name}' goes on where it stopped.\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["run", "x.yaml"], ["fork", "other", "--with", "x.yaml"]])
+def test_a_job_file_may_change_while_its_search_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    def search(*_: object, **__: object) -> dict[str, str]:
+        (folder / "x.yaml").unlink()
+        return {"split": "test"}
+
+    (folder / "x.yaml").write_text(JOB)
+    monkeypatch.setattr(f"orchestrator.verbs.{arguments[0]}", search)
+    assert run_command([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"split": "test"}
+
+
+def test_retraining_is_watched_and_may_run_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places: list[Place] = []
+
+    def retrain(*_: object, place: Place, **__: object) -> list[object]:
+        places.append(place)
+        return []
+
+    monkeypatch.setattr("orchestrator.verbs.retrain", retrain)
+    assert run_command(["retrain", "demo", "--cluster", "auto", "--no-tracking", "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+    [place] = places
+    assert place.watch is not None and place.cluster == "auto" and not place.track
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sentence"),
+    [
+        (0.01, 0.03, "The winner is better than unet: +0.0200 [+0.0100, +0.0300] Dice."),
+        (
+            -0.01,
+            0.05,
+            "These cases show no difference between the winner and unet: +0.0200 [-0.0100, +0.0500] Dice.",
+        ),
+    ],
+)
+def test_what_a_comparison_says(low: float, high: float, sentence: str) -> None:
+    assert verdict({"dice": 0.02, "low": low, "high": high}, "unet") == sentence
