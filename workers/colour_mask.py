@@ -33,7 +33,7 @@ def decode_colours(data: bytes, *, where: str) -> npt.NDArray[np.int32]:
     """
     if codec_of(data) == "jpeg":
         raise DataError(f"{where}: a mask in JPEG, which blurs labels at borders; allowed are PNG and TIFF.")
-    pixels = decode_image(data, where=where)
+    pixels = decode_image(data, where=where, drop_opaque_alpha=True)
     if len(pixels) != 3:
         raise DataError(f"{where}: a grey mask, but classes.json declares colours; allowed is RGB.")
     red, green, blue = pixels.astype(np.int32)

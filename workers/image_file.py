@@ -8,6 +8,7 @@ import importlib.util
 import io
 import struct
 import sys
+import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,10 @@ _IMAGE_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16}
 _PAGE_MODES = {"L": np.uint8, "P": np.uint8, "1": np.uint8, "I;16": np.uint16}
 _MASK_MODES = ("L", "P", "1", "I;16", "I")
 _EXIF_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE = 258  # of TIFF
 _JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_RGBA = 6  # its colour type
 _JPEG_MODES = {"L": 1, "RGB": 3}  # numbers of torchvision's ImageReadMode
 _DAMAGED = (
     OSError,
@@ -69,7 +73,12 @@ def decode_image(data: bytes, *, where: str, drop_opaque_alpha: bool = False) ->
     Raises:
         DataError: Not a PNG, JPEG or TIFF, damaged, too large, rotated by EXIF, or neither grey nor RGB.
     """
-    picture = _opened(data, where)
+    return _decoded(_opened(data, where), data, where=where, drop_opaque_alpha=drop_opaque_alpha)
+
+
+def _decoded(picture: Image.Image, data: bytes, *, where: str, drop_opaque_alpha: bool = False) -> Array:
+    _refuse_deep_colour(picture, data, where)
+    turned = picture.format == "TIFF" and _is_turned(picture)  # Pillow turns it when it loads it
     if drop_opaque_alpha and picture.mode == "RGBA":
         picture = _without_alpha(_loaded(picture, where), where)
     if picture.mode not in _IMAGE_TYPES:
@@ -80,13 +89,14 @@ def decode_image(data: bytes, *, where: str, drop_opaque_alpha: bool = False) ->
     if pixels is None:
         loaded = _loaded(picture, where)
         pixels = np.array(loaded, dtype=_IMAGE_TYPES[loaded.mode])
-    if _is_turned(picture):
+    if turned or _is_turned(picture):
         raise DataError(
             f"{where}: turned by its EXIF tag, which its mask does not follow; save it upright without the tag."
         )
     return _channels_first(pixels)
 
 
+@_quiet
 def decode_again(data: bytes, *, channels: int, where: str) -> Array:
     """As ``decode_image`` of a picture that it has read before, whose bytes are known to be the same.
 
@@ -100,7 +110,9 @@ def decode_again(data: bytes, *, channels: int, where: str) -> Array:
     """
     decoder = _torchvision_decoder() if data.startswith(_JPEG) and "torch" in sys.modules else None
     pixels = None if decoder is None else decoder(data, "RGB" if channels == 3 else "L")
-    return decode_image(data, where=where) if pixels is None else _channels_first(pixels)
+    if pixels is not None:
+        return _channels_first(pixels)
+    return _decoded(_opened(data, where, is_known=True), data, where=where)
 
 
 @_quiet
@@ -117,7 +129,12 @@ def decode_mask(data: bytes, *, where: str) -> Array:
         )
     if picture.format == "JPEG":
         raise DataError(f"{where}: a mask in JPEG, which blurs labels at borders; allowed are PNG and TIFF.")
+    turned = picture.format == "TIFF" and _is_turned(picture)
     values = np.asarray(_loaded(picture, where))
+    if turned or _is_turned(picture):
+        raise DataError(
+            f"{where}: turned by its EXIF tag, which its image does not follow; save it upright without the tag."
+        )
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
@@ -134,6 +151,8 @@ def decode_stack(data: bytes, *, where: str) -> Array:
         raise DataError(f"{where}: a {picture.format} picture; allowed is a TIFF stack.")
     if picture.width * picture.height * frames > MAX_VOXELS:
         raise DataError(f"{where}: more than {MAX_VOXELS:,} voxels, the limit for one stack; cut it first.")
+    if _is_turned(picture):
+        raise DataError(f"{where}: turned by its orientation tag; save it upright without the tag.")
     pages: list[Array] = []
     for number in range(frames):
         try:
@@ -154,22 +173,22 @@ def decode_stack(data: bytes, *, where: str) -> Array:
 
 def codec_of(data: bytes) -> str:
     """How a shard stores a picture: its own bytes for ``png`` and ``jpeg``, else ``raw+zstd``."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if data.startswith(_PNG):
         return "png"
     return "jpeg" if data.startswith(_JPEG) else "raw+zstd"
 
 
-@_quiet
 def has_alpha(data: bytes) -> bool:
-    """Whether a picture that ``decode_image`` has read has an alpha channel."""
-    return _opened(data, "picture").mode == "RGBA"
+    """Whether a file that ``decode_image`` has read is a PNG with an alpha channel, which the pixels do not have."""
+    return data.startswith(_PNG) and data[len(_PNG) + 17] == _PNG_RGBA
 
 
 def _channels_first(pixels: Array) -> Array:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _opened(data: bytes, where: str, *, single: bool = True) -> Image.Image:
+def _opened(data: bytes, where: str, *, single: bool = True, is_known: bool = False) -> Image.Image:
+    """The picture, of which only the header is read; bytes that are known were looked at before."""
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
         frames = getattr(picture, "n_frames", 1)
@@ -179,9 +198,40 @@ def _opened(data: bytes, where: str, *, single: bool = True) -> Image.Image:
         raise DataError(f"{where}: not a PNG, JPEG or TIFF picture; replace or remove it.") from None
     if picture.width * picture.height > MAX_PIXELS:
         raise DataError(_too_large(where))
+    damage = None if is_known or picture.format != "PNG" else _png_damage(data)
+    if damage is not None:
+        raise DataError(f"{where}: cannot be decoded ({damage}); replace it.")
     if single and frames != 1:
         raise DataError(f"{where}: holds {frames} frames; allowed is one; split it first.")
     return picture
+
+
+def _png_damage(data: bytes) -> str | None:
+    """What is wrong with the parts of a PNG file, whose checksums Pillow leaves aside where they are of pixels; else None."""
+    view, place = memoryview(data), len(_PNG)
+    while place + 12 <= len(data):
+        kind, end = data[place + 4 : place + 8], place + 12 + int.from_bytes(data[place : place + 4])
+        if end > len(data):
+            break
+        if zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            return f"wrong checksum of its part {kind.decode('latin-1')!r} at byte {place}"
+        if kind == b"IEND":
+            return None if end == len(data) else f"{len(data) - end} bytes follow its end"
+        place = end
+    return "image file is truncated"
+
+
+def _refuse_deep_colour(picture: Image.Image, data: bytes, where: str) -> None:
+    """Pillow cuts colours of 16 bit to 8 without a word."""
+    bits: tuple[int, ...] = ()
+    if picture.format == "PNG":
+        bits = (data[len(_PNG) + 16],)
+    elif picture.format == "TIFF":
+        bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
+    if picture.mode in ("RGB", "RGBA", "RGBX") and max(bits, default=8) > 8:
+        raise DataError(
+            f"{where}: colours of {max(bits)} bit a channel; allowed are 8, and 16 of grey; convert it first."
+        )
 
 
 def _jpeg_pixels(data: bytes, picture: Image.Image) -> Array | None:

@@ -3,7 +3,8 @@
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -175,7 +176,8 @@ def recognise(folder: Path) -> str:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that holds the images and labels.")
     sources = [open_source(kind) for kind in kinds(Source)]
-    found = [source.kind for source in sources if source.recognise(folder)]
+    with readable(folder):
+        found = [source.kind for source in sources if source.recognise(folder)]
     if len(found) == 1:
         return found[0]
     layouts = "; ".join(f"{source.kind}: {source.layout}" for source in sources)
@@ -195,6 +197,16 @@ def open_source(kind: str) -> Source:
     return lookup(Source, kind)()  # type: ignore[type-abstract]  # entries are concrete
 
 
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """What is read in this context lies in a source folder: a file or folder there that cannot be read is a ``DataError``."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename or folder}: cannot be read ({error.strerror or error})"
+        raise DataError(f"{printable(what)}; give a folder whose files you may read.") from None
+
+
 def id_problem(id: str) -> str | None:
     """What is wrong with an id, or None: ids become file names and keys."""
     if not id or len(id) > _MAX_ID or id[0] in ".-" or re.search(r"[/\\]", id):
@@ -208,5 +220,10 @@ def id_problem(id: str) -> str | None:
 
 def first_five(what: str, names: list[str]) -> str:
     """A list in a sentence: its first five and the count."""
-    shown = ", ".join(names[:5])
-    return f"{len(names)} {what}: {shown}{', …' if len(names) > 5 else ''}"
+    listed = ", ".join(map(printable, names[:5]))
+    return f"{len(names)} {what}: {listed}{', …' if len(names) > 5 else ''}"
+
+
+def printable(name: str) -> str:
+    """A name in a sentence: line feeds, codes of a terminal and bytes that are no text are escaped."""
+    return name if name.isprintable() else ascii(name)[1:-1]

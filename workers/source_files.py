@@ -18,6 +18,7 @@ from workers.data.manifest import SPLITS
 from workers.errors import DataError
 from workers.region_names import make_regions, region_problems
 from workers.source import LeftOut, SampleFiles, SourceClass, SourcePlan, first_five
+from workers.source_pictures import read_lines
 
 SPLITS_FILE, GROUPS_FILE, REGIONS_FILE, CLASSES_FILE, CLASSES_TEXT = (
     "splits.json",
@@ -32,10 +33,10 @@ def load_json(path: Path) -> Any:
     """Parse a JSON file of a source.
 
     Raises:
-        DataError: It is missing or no JSON; the message has the line and column.
+        DataError: It is missing, no JSON, or gives a key twice; the message has the line and column where they are known.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_twins)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
@@ -44,6 +45,25 @@ def load_json(path: Path) -> Any:
         raise DataError(
             f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}; correct it."
         ) from None
+    except _TwiceError as error:
+        raise DataError(f"{path}: key {error.args[0]!r} is given twice; give it once.") from None
+    except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+        raise DataError(
+            f"{path}: too deep or too long a number for JSON of a data set; correct it."
+        ) from None
+
+
+class _TwiceError(Exception):
+    """A key that an object has twice, of which ``json`` would keep the last."""
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise _TwiceError(key)
+        made[key] = value
+    return made
 
 
 def with_groups(folder: Path, samples: tuple[SampleFiles, ...]) -> tuple[tuple[SampleFiles, ...], list[str]]:
@@ -125,8 +145,7 @@ def load_classes(folder: Path) -> tuple[SourceClass, ...] | None:
         return classes
     text = folder / CLASSES_TEXT
     if text.exists():
-        lines = [line.strip() for line in text.read_text(encoding="utf-8").splitlines()]
-        return tuple(SourceClass(name, position) for position, name in enumerate(filter(None, lines)))
+        return tuple(SourceClass(name, position) for position, name in enumerate(read_lines(text)))
     return None
 
 

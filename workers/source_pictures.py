@@ -10,10 +10,10 @@ import numpy as np
 
 from workers.colour_mask import decode_colours
 from workers.errors import DataError
-from workers.image_file import codec_of, decode_image, decode_mask, is_image
+from workers.image_file import codec_of, decode_image, decode_mask, has_alpha, is_image
 from workers.levels import level_counts
 from workers.source import Array, LeftOut, RawCase, SampleFiles, first_five
-from workers.source_pairs import duplicate_ids, shown
+from workers.source_pairs import duplicate_ids, is_file, real, shown
 
 VALIDATION_SHARE = 0.1  # of the training groups, where a published test split has no labels
 _IGNORED = 255
@@ -26,7 +26,7 @@ def read_picture_pair(sample: SampleFiles, *, ignored: Sequence[int] = ()) -> Ra
         DataError: A file is damaged or of a wrong kind.
     """
     data = sample.image.read_bytes()
-    image = decode_image(data, where=shown(sample.image))
+    image = decode_image(data, where=shown(sample.image), drop_opaque_alpha=True)
     if sample.coloured:
         labels: Array = decode_colours(sample.labels.read_bytes(), where=shown(sample.labels))
     else:
@@ -35,8 +35,8 @@ def read_picture_pair(sample: SampleFiles, *, ignored: Sequence[int] = ()) -> Ra
 
 
 def picture_case(image: Array, labels: Array, *, data: bytes) -> RawCase:
-    """A decoded picture and its labels; the picture is kept as its file's bytes (``data``) where a shard can hold them."""
-    codec = codec_of(data)
+    """A decoded picture and its labels; it is kept as its file's bytes (``data``) where these are what a shard can hold."""
+    codec = "raw+zstd" if has_alpha(data) else codec_of(data)
     return RawCase(image, labels, picture=None if codec == "raw+zstd" else data, codec=codec)
 
 
@@ -103,7 +103,7 @@ def read_lines(path: Path) -> list[str]:
 def existing(folder: Path, listed: Iterable[SampleFiles]) -> tuple[list[SampleFiles], list[str]]:
     """Listed cases whose files exist inside a folder, sorted by id, and what is wrong with the others."""
     root = folder.resolve()
-    is_inside = cache(lambda path: path.resolve().is_relative_to(root))
+    is_inside = cache(lambda path: real(path).is_relative_to(root))
     kept: list[SampleFiles] = []
     missing: list[str] = []
     outside: list[str] = []
@@ -112,9 +112,11 @@ def existing(folder: Path, listed: Iterable[SampleFiles]) -> tuple[list[SampleFi
         strays = [
             file
             for file in files
-            if not is_inside(file.resolve() if file.is_symlink() or file.name == ".." else file.parent)
+            if not is_inside(
+                real(file) if file.name == ".." or (is_file(file) and file.is_symlink()) else file.parent
+            )
         ]
-        absent = [file for file in files if not file.exists()]
+        absent = [file for file in files if not is_file(file)]
         if strays:
             outside += map(str, strays)
         elif absent:

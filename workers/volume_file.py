@@ -1,10 +1,11 @@
 """Volumes in NIfTI files: voxels, spacing and affine, nothing guessed."""
 
+import gzip
 import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ Array = npt.NDArray[Any]
 
 SUFFIXES = (".nii.gz", ".nii")
 MAX_BYTES = 2**31  # as the header declares it; a larger volume has to be cut before
+MAX_PADDING = 4096  # bytes after the voxels; more is a header that says too little
+_MOST_GAIN = 1032  # of deflate: a file that declares more than this times its size is damaged
+_FLAT = 1e-3  # volume of a voxel over that of a box with its edges, below which the axes lie in a plane
 _STORED = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 _DAMAGED = (
     OSError,
@@ -33,16 +37,18 @@ class Volume:
         image: (C, X, Y, Z) in the axis order of the file; an own scale of the file is applied.
         spacing: Voxel size in mm along X, Y, Z.
         affine: From voxel to world in mm (RAS+), (4, 4).
+        is_placed: The header states the affine; else nibabel made one of the voxel size.
     """
 
     image: Array
     spacing: tuple[float, ...]
     affine: npt.NDArray[np.float64]
+    is_placed: bool
 
 
 def is_volume(path: Path) -> bool:
     """Whether a file is named like a NIfTI volume."""
-    return path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
 def read_volume(path: Path, *, where: str | None = None) -> Volume:
@@ -55,7 +61,8 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
         where: Its name, for messages; None takes the path.
 
     Raises:
-        DataError: Damaged, not 3D or 4D, of an element type without an order, or without a voxel size.
+        DataError: Damaged, not 3D or 4D, of an element type without an order, or without a voxel size or an affine that
+            maps a volume.
     """
     import nibabel as nib  # takes a third of a second, for which pictures need not wait
 
@@ -67,16 +74,16 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
         nib.wrapstruct.WrapStructError,
     )
     try:
-        image = nib.nifti1.Nifti1Image.from_filename(path)
-        declared = math.prod(image.shape) * image.get_data_dtype().itemsize
-        values = np.asanyarray(image.dataobj) if declared <= MAX_BYTES else np.empty(0)
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            holder = nib.fileholders.FileHolder(fileobj=file)
+            image = nib.nifti1.Nifti1Image.from_file_map({"header": holder, "image": holder})
+            _check_size(image, path, where)
+            values = np.asanyarray(image.dataobj)
+            _check_end(file, image, where)
         zooms = image.header.get_zooms()
     except damaged as error:
-        raise DataError(f"{where}: cannot be read as NIfTI ({error}); replace it.") from None
-    if declared > MAX_BYTES:
-        raise DataError(
-            f"{where}: {declared:,} bytes of voxels; the limit for one case is {MAX_BYTES:,}; cut it first."
-        )
+        what = " ".join(str(error).split())
+        raise DataError(f"{where}: cannot be read as NIfTI ({what}); replace it.") from None
     if values.ndim not in (3, 4) or 0 in values.shape:
         raise DataError(
             f"{where}: of shape {values.shape}; allowed is (X, Y, Z), or (X, Y, Z, C) with channels; convert it first."
@@ -88,7 +95,34 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
         )
     voxels = values[None] if values.ndim == 3 else np.moveaxis(values, -1, 0)
     affine = np.asarray(image.affine, dtype=np.float64)
-    return Volume(np.ascontiguousarray(_stored_type(voxels, where)), spacing, affine)
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and edges.all() and abs(np.linalg.det(affine[:3, :3] / edges)) > _FLAT):
+        raise DataError(f"{where}: an affine that maps no volume, {affine[:3].tolist()}; correct its header.")
+    is_placed = bool(image.header["sform_code"] or image.header["qform_code"])
+    return Volume(np.ascontiguousarray(_stored_type(voxels, where)), spacing, affine, is_placed)
+
+
+def _check_size(image: Any, path: Path, where: str) -> None:
+    """Refuse a header that declares too much before memory is asked for."""
+    declared, size = math.prod(image.shape) * image.get_data_dtype().itemsize, path.stat().st_size
+    if declared > MAX_BYTES:
+        raise DataError(
+            f"{where}: {declared:,} bytes of voxels; the limit for one case is {MAX_BYTES:,}; cut it first."
+        )
+    if declared > size * (_MOST_GAIN if path.name.lower().endswith(".gz") else 1):
+        raise DataError(
+            f"{where}: cannot be read as NIfTI ({size:,} bytes, which cannot hold the {declared:,} of its voxels); replace it."
+        )
+
+
+def _check_end(file: gzip.GzipFile | BinaryIO, image: Any, where: str) -> None:
+    """Read what follows the voxels: gzip tells at its end only whether what it gave is what was packed."""
+    declared = math.prod(image.shape) * image.get_data_dtype().itemsize
+    file.seek(image.dataobj.offset + declared)
+    if len(file.read(MAX_PADDING + 1)) > MAX_PADDING:
+        raise DataError(
+            f"{where}: more than {MAX_PADDING:,} bytes follow the {declared:,} of its voxels; correct its header or replace it."
+        )
 
 
 def whole_labels(values: Array, *, where: str) -> npt.NDArray[np.integer[Any]]:
@@ -108,7 +142,7 @@ def whole_labels(values: Array, *, where: str) -> npt.NDArray[np.integer[Any]]:
 def stem(path: Path) -> str:
     """File name without ``.nii`` or ``.nii.gz``."""
     name = path.name
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 def _stored_type(voxels: Array, where: str) -> Array:

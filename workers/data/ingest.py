@@ -11,14 +11,14 @@ from workers.data.examine import Finding, Rules, rules_of
 from workers.data.format import Profile
 from workers.data.manifest import IGNORE_INDEX, SPLITS, Manifest, ShardInfo, SplitInfo, canonical
 from workers.data.part import Checked, CheckTask, WriteTask, check_part, write_part
-from workers.data.placement import place
+from workers.data.placement import read_plan
 from workers.data.scratch import scratch_folder
 from workers.data.shard_cache import default_cache
 from workers.data.spread import LocalSpread, Spread, default_jobs
 from workers.data.survey import Survey
 from workers.data.writer import check_regions, plan_shards, point_latest, publish_manifest, published
 from workers.errors import DataError, MissingKeyError
-from workers.source import Source, SourcePlan, open_source, recognise
+from workers.source import Source, SourcePlan, open_source, readable, recognise
 from workers.store import Store, open_store
 
 Progress = Callable[[str, int, int], None]
@@ -67,7 +67,7 @@ def ingest(
     if jobs is not None and jobs < 1:
         raise DataError(f"jobs: {jobs} processes; allowed are 1 and more.")
     progress = on_progress or (lambda stage, done, total: None)
-    plan = place(reader.plan(folder), folder)
+    plan = read_plan(reader, folder)
     rules = rules_of(plan, reader.kind, profile=profile)
     survey = Survey(plan, skip_bad=skip_bad)
     with scratch_folder(default_cache()) as scratch, LocalSpread(jobs or default_jobs()) as local:
@@ -124,7 +124,9 @@ def open_folder(folder: Path, source: str | None) -> Source:
     """
     kind = source or recognise(folder)
     reader = open_source(kind)
-    if not reader.recognise(folder):
+    with readable(folder):
+        is_one = reader.recognise(folder)
+    if not is_one:
         raise DataError(f"{folder}: not a {kind} folder, which has {reader.layout}; give another --source.")
     return reader
 

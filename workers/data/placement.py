@@ -1,13 +1,13 @@
 """Which cases of a plan are taken, to which split each goes, and what is wrong before a file is read."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from workers.colour_mask import is_packed, value_text
 from workers.data.manifest import IGNORE_INDEX, SPLITS
-from workers.source import SampleFiles, SourceClass, SourcePlan, first_five, id_problem
+from workers.source import SampleFiles, Source, SourceClass, SourcePlan, first_five, id_problem, readable
 from workers.source_files import GROUPS_FILE, SPLITS_FILE, with_groups, with_regions, with_splits
 from workers.splits import draw_splits
 
@@ -19,7 +19,15 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
     samples, group_problems = with_groups(folder, plan.samples)
     samples, split_problems = with_splits(folder, samples)
     regions, region_problems = with_regions(folder, plan)
-    notes = list(plan.notes)
+    id_problems = [problem for sample in samples if (problem := id_problem(sample.id)) is not None]
+    unreadable = sorted(
+        {sample.group for sample in samples if not sample.group.isprintable()}
+        - {sample.id for sample in samples}
+    )
+    if unreadable:
+        id_problems.append(first_five("groups are not printable text", unreadable))
+    samples = tuple(sample for sample in samples if sample.id.isprintable() and sample.group.isprintable())
+    notes = [*plan.notes, *_twin_notes(samples)]
     if len(samples) < len(plan.samples):
         notes.append(
             f"{len(plan.samples) - len(samples)} cases that {SPLITS_FILE} does not list were left out"
@@ -28,20 +36,36 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
         drawn, by_hash = draw_splits(sample.group for sample in samples)
         samples = tuple(replace(sample, split=drawn.get(sample.group)) for sample in samples)
         notes.append(_drawn_note(samples, by_hash))
+    of_classes = [] if plan.classes is None else class_problems(plan.classes)
     problems = [
         *plan.problems,
         *group_problems,
         *split_problems,
         *region_problems,
-        *filter(None, (id_problem(sample.id) for sample in samples)),
-        *([] if plan.classes is None else class_problems(plan.classes)),
+        *id_problems,
+        *of_classes,
         *_split_problems(samples),
     ]
     coloured = any(is_packed(item.value) for item in plan.classes or ())
     ordered = tuple(
         sorted((replace(sample, coloured=coloured) for sample in samples), key=lambda sample: sample.id)
     )
-    return replace(plan, samples=ordered, problems=tuple(problems), notes=tuple(notes), regions=regions)
+    classes = (
+        None if of_classes and not coloured else plan.classes
+    )  # else each label of each case is wrong, too
+    return replace(
+        plan, samples=ordered, problems=tuple(problems), notes=tuple(notes), regions=regions, classes=classes
+    )
+
+
+def read_plan(reader: Source, folder: Path) -> SourcePlan:
+    """The plan of a folder, placed.
+
+    Raises:
+        DataError: The folder's own description is damaged, or something there cannot be read.
+    """
+    with readable(folder):
+        return place(reader.plan(folder), folder)
 
 
 def class_problems(classes: Sequence[SourceClass]) -> list[str]:
@@ -63,7 +87,9 @@ def class_problems(classes: Sequence[SourceClass]) -> list[str]:
     return problems
 
 
-def _split_problems(samples: Iterable[SampleFiles]) -> list[str]:
+def _split_problems(samples: Sequence[SampleFiles]) -> list[str]:
+    if not samples:
+        return ["0 cases; give images with their labels"]
     places: dict[str, set[str]] = defaultdict(set)
     counts = dict.fromkeys(SPLITS, 0)
     for sample in samples:
@@ -73,6 +99,18 @@ def _split_problems(samples: Iterable[SampleFiles]) -> list[str]:
     empty = [f"split {name!r} has 0 cases; {_ADVICE}" for name, count in counts.items() if count == 0]
     torn = sorted(group for group, splits in places.items() if len(splits) > 1)
     return empty + ([f"{first_five('groups are in more than one split', torn)}; {_ADVICE}"] if torn else [])
+
+
+def _twin_notes(samples: Iterable[SampleFiles]) -> Iterator[str]:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        alike[sample.id.casefold()].append(sample.id)
+    twins = sorted(" = ".join(sorted(ids)) for ids in alike.values() if len(set(ids)) > 1)
+    if twins:
+        yield (
+            f"{first_five('ids differ in capital letters only', twins)}; where a file system ignores them, files that are "
+            "written for one replace those of the other"
+        )
 
 
 def _drawn_note(samples: Sequence[SampleFiles], by_hash: bool) -> str:

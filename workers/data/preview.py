@@ -10,7 +10,7 @@ import numpy.typing as npt
 from workers.data.examine import examine, rules_of
 from workers.data.ingest import Progress, open_folder
 from workers.data.manifest import SPLITS, ClassInfo
-from workers.data.placement import place
+from workers.data.placement import read_plan
 from workers.data.survey import Survey
 from workers.label_table import LabelTable
 from workers.picture import overlay, palette, png
@@ -84,7 +84,7 @@ def preview(folder: Path, *, source: str | None = None, on_progress: Progress | 
     """
     folder = folder.expanduser()
     reader = open_folder(folder, source)
-    plan = place(reader.plan(folder), folder)
+    plan = read_plan(reader, folder)
     survey = Survey(plan)
     rules = rules_of(plan, reader.kind)
     table = LabelTable(plan.classes)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from workers.data.dataset import Case
 from workers.data.format import stored_spacing
-from workers.data.placement import place
+from workers.data.placement import read_plan
 from workers.errors import DataError
 from workers.label_table import LabelTable
 from workers.source import first_five, open_source, recognise
@@ -24,7 +24,7 @@ def raw_cases(folder: Path, ids: Sequence[str], *, source: str | None = None) ->
         DataError: No known layout, cases that it lacks, a damaged file, or labels without a class.
     """
     reader = open_source(source or recognise(folder))
-    plan = place(reader.plan(folder), folder)
+    plan = read_plan(reader, folder)
     samples = {sample.id: sample for sample in plan.samples}
     missing = [id for id in ids if id not in samples]
     if missing:

@@ -37,6 +37,7 @@ class Survey:
         self._channels = None if plan.channels is None else len(plan.channels)
         self._hashes: dict[bytes, list[SampleFiles]] = defaultdict(list)
         self._notes: Counter[str] = Counter()
+        self._first: dict[int, str] = {}  # file in which a label was first seen
         for problem in plan.problems:
             if skip_bad and isinstance(problem, LeftOut):
                 self.skipped |= {name: (str(problem),) for name in problem.names}
@@ -58,6 +59,8 @@ class Survey:
         self.shapes.add(finding.shape)
         assert sample.split is not None, "placement gives every case a split"
         self.splits[sample.split].add(dict(finding.pixels), sample.group)
+        for value, _ in finding.pixels:
+            self._first.setdefault(value, shown(sample.labels))
         if finding.intensity is not None:
             self.intensity.add(finding.intensity)
         return True
@@ -72,7 +75,7 @@ class Survey:
                 if before[name] and not meter.rows
             ]
         if self._plan.classes is None and not self.problems:
-            self.problems += _found_problems(self._found_values())
+            self.problems += self._found_problems()
 
     def digest(self) -> str:
         """Content digest of all cases."""
@@ -128,21 +131,26 @@ class Survey:
             f"{shown(sample.image)}: {finding.channels} channels; the data set has {self._channels}; convert it first"
         ]
 
+    def _found_problems(self) -> list[str]:
+        values = self._found_values()
+        if values == {0}:
+            only = "labels: only 0 and 255 (ignored) occur, so there is one class"
+            return [f"{only}; if 255 is the foreground, write {_BINARY}"]
+        if values and values == set(range(max(values) + 1)) and len(values) > 1:
+            return []
+        counts = {value: sum(meter.pixels[value] for meter in self.splits.values()) for value in values}
+        listed = [
+            f"{value} ({counts[value]:,} times, first in {self._first[value]})" for value in sorted(values)
+        ]
+        what = (
+            first_five("values, which are not 0 to K-1", listed)
+            if values
+            else "no value but 255 (ignored) occurs"
+        )
+        return [f"labels: {what}; name each class and its value in classes.json"]
+
     def _found_values(self) -> set[int]:
         return {value for meter in self.splits.values() for value in meter.pixels} - {IGNORE_INDEX}
-
-
-def _found_problems(values: set[int]) -> list[str]:
-    if values == {0}:
-        return [
-            f"labels: only 0 and 255 (ignored) occur, so there is one class; if 255 is the foreground, write {_BINARY}"
-        ]
-    if not values or values != set(range(max(values) + 1)) or len(values) < 2:
-        found = ", ".join(map(str, sorted(values)[:10])) or "none"
-        return [
-            f"labels: the values found ({found}) are not 0 to K-1; name each class and its value in classes.json"
-        ]
-    return []
 
 
 def _default_classes(count: int) -> tuple[SourceClass, ...]:

@@ -21,7 +21,7 @@ from workers.source import (
     first_five,
 )
 from workers.source_files import load_json
-from workers.source_pairs import duplicate_ids, read_volume_pair
+from workers.source_pairs import duplicate_ids, is_file, read_volume_pair, real
 from workers.volume_file import stem
 
 DESCRIPTION = "dataset.json"
@@ -71,8 +71,8 @@ def _samples(folder: Path, description: dict[str, Any], path: Path) -> tuple[lis
         if not isinstance(pair, dict) or not {"image", "label"} <= pair.keys():
             raise DataError(f"{path}: training: expected objects with image and label, got {pair!r}.")
         image, labels = (folder / str(pair[name]) for name in ("image", "label"))
-        strays = [file for file in (image, labels) if not file.resolve().is_relative_to(folder.resolve())]
-        absent = [file for file in (image, labels) if file not in strays and not file.is_file()]
+        strays = [file for file in (image, labels) if not real(file).is_relative_to(real(folder))]
+        absent = [file for file in (image, labels) if file not in strays and not is_file(file)]
         outside += map(str, strays)
         missing += [file.relative_to(folder).as_posix() for file in absent]
         if not strays and not absent:

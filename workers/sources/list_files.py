@@ -25,6 +25,7 @@ _LISTS = {
     "pairs_validation.csv": "validation",
     "pairs_test.csv": "test",
 }
+_SHOWN = 200  # letters of a line in a message
 _HEADINGS = (["image", "label"], ["image", "labels"], ["image", "mask"])
 
 
@@ -61,14 +62,20 @@ class ListFiles(Source):
 
 
 def _listed(folder: Path, name: str) -> Iterator[SampleFiles]:
-    rows = csv.reader(read_lines(folder / name), skipinitialspace=True)
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(_rows(folder / name), start=1):
         if number == 1 and [word.strip().lower() for word in row] in _HEADINGS:
             continue
         if len(row) != 2 or not all(word.strip() for word in row):
-            raise DataError(
-                f"{folder / name}: entry {number}: {','.join(row)!r}; expected two paths, image,label."
-            )
+            given = ",".join(row)
+            given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
+            raise DataError(f"{folder / name}: entry {number}: {given!r}; expected two paths, image,label.")
         image, labels = (PurePosixPath(word.strip()) for word in row)
         id = "_".join(image.with_suffix("").parts)
         yield SampleFiles(id, folder / image, folder / labels, id, _LISTS[name])
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(read_lines(path), skipinitialspace=True)
+    except csv.Error as error:
+        raise DataError(f"{path}: no list of pairs ({error}); expected two paths, image,label.") from None

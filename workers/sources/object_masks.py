@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from search_spaces.register import entry
-from workers.image_file import decode_image, has_alpha, is_image
+from workers.image_file import decode_image, is_image
 from workers.source import (
     IMAGE_AXES,
     LeftOut,
@@ -81,8 +81,6 @@ class ObjectMasks(Source):
             labels[inside] = 1
             num_objects += inside
         notes = ("masks of different objects overlap",) if (num_objects > 1).any() else ()
-        if has_alpha(data):
-            return RawCase(image, labels, notes=notes)
         return replace(picture_case(image, labels, data=data), notes=notes)
 
 

@@ -104,6 +104,8 @@ def test_each_change_of_content_changes_the_digest(volumes: Path, tmp_path: Path
         values.flat[0] = (values.flat[0] + 1) % 3
     elif change == "spacing":
         affine[2, 2] = 3.0
+        labels = np.asanyarray(nib.load(volumes / "labelsTr/case_000.nii.gz").dataobj)
+        nib.save(nib.nifti1.Nifti1Image(labels, affine), volumes / "labelsTr/case_000.nii.gz")
     nib.save(nib.nifti1.Nifti1Image(values, affine), path)
     description = json.loads((volumes / "dataset.json").read_text())
     if change == "class":
@@ -201,7 +203,7 @@ def test_every_problem_is_told_at_once(images: Path, tmp_path: Path) -> None:
         "images/shot3.png: cannot be decoded",
         "images/shot4.png: 1 channels; the data set has 3; convert it first",
         "masks/shot5.png: mask of mode RGB; allowed is one channel",
-        "images/shot6.png: image of mode RGBA; allowed are grey",
+        "images/shot6.png: transparent in places; allowed is RGB",
     ]
     for says in expected:
         assert sum(problem.startswith(says) for problem in problems) == 1, (says, problems)
@@ -239,7 +241,8 @@ def test_float_labels_that_are_whole_are_taken_and_other_affines_noted(volumes: 
     path = volumes / "labelsTr/case_000.nii.gz"
     labels = nib.load(path)
     values = np.asanyarray(labels.dataobj)
-    nib.save(nib.nifti1.Nifti1Image(values.astype(np.float32), np.eye(4)), path)
+    affine = labels.affine + 0.02 * np.eye(4, 4, 3)  # by a fiftieth of a millimetre
+    nib.save(nib.nifti1.Nifti1Image(values.astype(np.float32), affine), path)
     manifest = ingest(volumes, str(tmp_path / "set"))
     assert "1 cases: the affine of the labels differs from the image's, which was taken" in manifest.notes
     case = open_dataset(str(tmp_path / "set")).case("case_000")
