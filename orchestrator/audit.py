@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from orchestrator.engine.events import NOT_PROMOTED, SEARCH_ENDED, Event
 from orchestrator.engine.evidence import duplicate_digest
+from orchestrator.engine.naming import named_now
 from workers.checkpoint import load_checkpoint
 from workers.contract import JSON
 from workers.errors import WorkerError
@@ -26,12 +27,15 @@ def faults(written: Iterable[Event], *, files: bool = True) -> list[str]:
         files: Look at checkpoints, too; needs the storage.
     """
     events = list(written)
+    wrong_evidence = list(_evidence(events))
+    if wrong_evidence:  # or drivers of several versions, which name one candidate otherwise
+        wrong_evidence = list(_evidence(list(named_now(events))))
     found = [
         *_numbers(events),
         *_verdicts(events),
         *_epochs(events),
         *_legs(events),
-        *_evidence(events),
+        *wrong_evidence,
         *_parents(events),
     ]
     return found + list(_checkpoints(events)) if files else found

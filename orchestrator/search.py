@@ -17,6 +17,7 @@ from orchestrator.engine import events
 from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.events import Draft, Event, Purpose
 from orchestrator.engine.leaderboard import Row, leaderboard
+from orchestrator.engine.naming import SPACES, naming_code
 from orchestrator.engine.order import LegOrder
 from orchestrator.engine.state import State
 from orchestrator.engine.trial import Parent, Trial
@@ -74,6 +75,7 @@ class Session:
             slots=told.slots,
             whole=told.whole,
             fix=self.plan.job.fix,
+            spaces=naming_code(),
         )
         self.record([draft])
 
@@ -101,7 +103,7 @@ def create_search(plan: Plan, journal: Journal, *, evidence: Sequence[Draft] = (
         plan.job.to_json(),
         plan.dataset.digest,
         protocol=plan.protocol,
-        versions=versions(),
+        versions={**versions(), SPACES: naming_code()},
         seed=plan.settings.seed,
     )
     journal.create(plan.job.name, [opened, *evidence])

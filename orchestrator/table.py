@@ -16,9 +16,10 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.engine.naming import own_name
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan import Plan
-from search_spaces.candidate import Candidate, digest, from_json
+from search_spaces.candidate import Candidate, from_json
 from search_spaces.errors import SpaceError
 from search_spaces.space import Trace, encode
 from workers.contract import JSON, Status
@@ -242,9 +243,10 @@ def _rows(training: Training) -> Iterator[dict[str, Any]]:
 
 
 def _trainings(rows: Sequence[dict[str, Any]]) -> Iterator[Training]:
+    # Not by digest: two candidates of an earlier version may have become one.
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["digest"], row["seed"]), []).append(row)
+        groups.setdefault((row["candidate"], row["seed"]), []).append(row)
     for group in groups.values():
         head, candidate = group[0], json.loads(group[0]["candidate"])
         broke = head["status"] != "completed"
@@ -252,7 +254,7 @@ def _trainings(rows: Sequence[dict[str, Any]]) -> Iterator[Training]:
         yield Training(
             candidate=candidate,
             trace=json.loads(head["trace"]),
-            digest=digest(from_json(Candidate, candidate)),  # its canonical form may have changed since
+            digest=own_name(candidate) or head["digest"],
             name=head["name"],
             seed=head["seed"],
             parameters=head["parameters"],

@@ -14,6 +14,7 @@ from orchestrator.engine import events
 from orchestrator.engine.events import Draft, Event, Relation
 from orchestrator.engine.evidence import Evidence, duplicate_digest
 from orchestrator.engine.leaderboard import leaderboard
+from orchestrator.engine.naming import named_now
 from orchestrator.errors import WarmStartError
 from orchestrator.journal import Journal
 from orchestrator.plan import Plan
@@ -68,7 +69,7 @@ def gather(journal: Journal, sources: Iterable[str], target: Target) -> tuple[Dr
     notes: dict[str, Counter[str]] = {}
     relations: dict[str, Relation] = {}
     for source in sources:
-        written = journal.read(source)
+        written = list(named_now(journal.read(source)))
         relations[source] = _relation(written[0].body, target)
         notes[source] = Counter(outside=0, beyond=0)
         for found in _trials(source, written, relations[source]):

@@ -132,6 +132,10 @@ def _follow_lines(name: str, followed: "Followed", seconds: float) -> list[str]:
         )
     if followed.requests:
         lines.append(f"  {followed.requests} trainings outside the search were asked for, not decided")
+    if followed.twins:
+        lines.append(
+            f"  {followed.twins} are taken as they stand: the version that decided them took one candidate for two"
+        )
     if followed.untold:
         lines.append(
             f"  {followed.untold} drivers did not tell their slots: as many count as legs ran side by side"

@@ -11,19 +11,24 @@ is told rather than decides is given to it as the journal tells it:
   so neither the data set nor a network is needed;
 - **requests** outside the search (winners trained anew, presets to compare with): which candidate, seed, length and share.
 
+Candidates have the names of today (``naming``). Where an earlier version asked a candidate although today's knows that it is an
+earlier trial's, that decision is taken as it stands.
+
 Journals with ``leading`` of version 1 lack two of these: an event has the time after its decision, so that of the event before
 may be right, too; and as many slots count as legs ran side by side.
 """
 
+import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.events import Draft, Event
-from orchestrator.engine.proposal import LOSS_FAULT
+from orchestrator.engine.naming import named_now, own_name
+from orchestrator.engine.proposal import DUPLICATE, LOSS_FAULT
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.errors import ReplayError
 from search_spaces.candidate import Candidate, digest, from_json
@@ -36,6 +41,10 @@ DECIDED = frozenset(
     {"asked", "rejected", "leg_started", "promoted", "halted", "reused", "refused", "trial_ended", "finished"}
 )
 TOLD = frozenset({"opened", "evidence", "stop_requested", "extended", "noted"})
+NAMED = (
+    "candidate",
+    "trace",
+)  # these have other forms where a candidate had another name; its name of today says what it is
 NOBODY: JSON = {"slots": 1, "whole": 1, "fix": None}  # leads before the first driver; nothing is decided then
 
 SettingsAt = Callable[[JSON], EngineSettings]
@@ -64,6 +73,7 @@ class Followed:
         same: How many of them were decided again, by kind, up to the first difference.
         requests: Trials outside the search: asked for, not decided.
         untold: Drivers whose slots and times of decisions are not in the journal.
+        twins: Decisions taken as they stand, as another version took one candidate for two.
         difference: The first one, or None.
     """
 
@@ -71,14 +81,16 @@ class Followed:
     same: Mapping[str, int]
     requests: int
     untold: int
+    twins: int
     difference: Difference | None
 
 
 def follow(written: Sequence[Event], settings: SettingsAt) -> Followed:
     """Decide again all that stands in a journal, until something differs."""
-    follower = _Follower(written, settings)
+    changed = _renamed(written)
+    follower = _Follower(list(named_now(written, all_proposals=True)), settings, changed)
     difference = follower.run()
-    if difference is not None and (seq := _renamed(written)) is not None:
+    if difference is not None and (seq := min(changed, default=None)) is not None:
         because = f"event {seq} names a candidate otherwise than this version of segsearch: another decided, or it was altered"
         difference = replace(difference, message=f"{difference.message}; {because}")
     requests = sum(map(_is_request, written))
@@ -87,6 +99,7 @@ def follow(written: Sequence[Event], settings: SettingsAt) -> Followed:
         same=dict(follower.same),
         requests=requests,
         untold=sum(event.kind == "leading" and event.body["slots"] is None for event in written),
+        twins=follower.twins,
         difference=difference,
     )
 
@@ -148,8 +161,12 @@ class _Gates:
 class _Follower:
     """Stands at a place in a journal, with an engine that holds the events before it."""
 
-    def __init__(self, written: Sequence[Event], settings: SettingsAt) -> None:
+    def __init__(self, written: Sequence[Event], settings: SettingsAt, renamed: Collection[int]) -> None:
         self.same: Counter[str] = Counter()
+        self.twins = 0
+        self._renamed = renamed
+        # Names that candidates of these events did not have when they were written.
+        self._names = {event.body["digest"] for event in written if event.seq in renamed}
         self._written = written
         self._settings = settings
         self._place = 0
@@ -166,6 +183,11 @@ class _Follower:
             try:
                 if event.kind in TOLD or event.kind == "leading":
                     self._hear(event)
+                elif taken := self._twin():
+                    self.twins += taken
+                    for _ in range(taken):
+                        self._engine.apply(self._written[self._place])
+                        self._place += 1
                 elif (difference := self._check(event)) is not None:
                     return difference
             except (ReplayError, SpaceError) as error:
@@ -234,7 +256,7 @@ class _Follower:
                     name=body["name"],
                     share=body["share"],
                 ).drafts
-        self._gates.expect(self._proposals())
+        self._gates.expect(event.body for event in self._proposals())
         return engine.ask(now).drafts
 
     def _report(self, event: Event, now: float) -> Sequence[Draft]:
@@ -257,11 +279,31 @@ class _Follower:
         unknown: JSON = {"loss": 0.0, "metrics": {}, "train_seconds": 0.0, "checkpoint": ""}
         return self._engine.report(EpochResult(**known, **unknown), now).drafts
 
-    def _proposals(self) -> Iterator[JSON]:
-        place = self._place
-        while place < len(self._written) and self._written[place].kind in ("rejected", "asked"):
-            yield self._written[place].body
-            place += 1
+    def _proposals(self) -> Iterator[Event]:
+        """Those that stand next."""
+        following = itertools.islice(self._written, self._place, None)
+        return itertools.takewhile(lambda event: event.kind in ("rejected", "asked"), following)
+
+    def _twin(self) -> int:
+        """How many events a decision has in which another version took one candidate for two; 0 of any other."""
+        if not any(map(self._is_twin, self._proposals())):
+            return 0
+        *_, last = proposed = list(self._proposals())
+        if last.kind == "rejected":
+            return len(proposed)
+        following = itertools.islice(self._written, self._place + len(proposed), None)
+        begun = itertools.takewhile(lambda event: event.body.get("trial") == last.body["trial"], following)
+        # Its first leg, or the training that it took over with the verdict.
+        return len(proposed) + (1 if next(begun).kind == "leg_started" else 2)
+
+    def _is_twin(self, event: Event) -> bool:
+        body = event.body
+        known = self._engine.state.digests.get(body["digest"]) if body["digest"] in self._names else None
+        if known is None:
+            return False
+        if event.kind == "rejected":
+            return bool(body["reason"] == "duplicate" and body["message"] != f"{DUPLICATE}{known}")
+        return bool(body["purpose"] == "search" and body["source"] != "repeat")
 
     def _compare(self, drafts: Sequence[Draft]) -> Difference | None:
         here = self._written[self._place]
@@ -274,7 +316,7 @@ class _Follower:
             if event.kind != draft.kind:
                 message = f"the journal has {_title(event)}; the engine decides {_title(draft)}"
                 return Difference(event.seq, message)
-            if field := _apart(event, draft):
+            if field := _apart(event, draft, NAMED if event.seq in self._renamed else ()):
                 told, own = (json.dumps(body.get(field)) for body in (event.body, draft.body))
                 message = (
                     f"the journal has {_title(event)} with {field} {told[:80]}; the engine decides {own[:80]}"
@@ -289,17 +331,10 @@ class _Follower:
         self._place += 1
 
 
-def _renamed(written: Sequence[Event]) -> int | None:
-    """The first event whose candidate has another digest now, as canonical forms change, or is none any more."""
-    for event in written:
-        if event.kind in ("asked", "rejected"):
-            try:
-                own = digest(from_json(Candidate, event.body["candidate"]))
-            except SpaceError:
-                return event.seq
-            if own != event.body["digest"]:
-                return event.seq
-    return None
+def _renamed(written: Iterable[Event]) -> frozenset[int]:
+    """The events whose candidates have other digests now, as canonical forms change, or are none any more."""
+    proposals = (event for event in written if event.kind in ("asked", "rejected"))
+    return frozenset(e.seq for e in proposals if own_name(e.body["candidate"]) != e.body["digest"])
 
 
 def _is_request(event: Event) -> bool:
@@ -323,12 +358,14 @@ def _used(written: Sequence[Event]) -> JSON:
     return {"slots": math.ceil(most), "whole": math.ceil(whole)}
 
 
-def _apart(event: Event, draft: Draft) -> str:
-    """The first field that differs, small ones first; empty where none does."""
+def _apart(event: Event, draft: Draft, left_out: Collection[str]) -> str:
+    """The first field that differs, small ones first and some left out; empty where none does."""
     told, own = event.body, draft.body
     if own != told:
         own = json.loads(json.dumps(own))  # as it comes back from a journal
-    fields = sorted({*told, *own}, key=lambda name: isinstance(own.get(name), dict | list))
+    fields = sorted(
+        {*told, *own}.difference(left_out), key=lambda name: isinstance(own.get(name), dict | list)
+    )
     untold = draft.kind == "leg_started" and told["share"] is None
     return next(
         (f for f in fields if told.get(f, ...) != own.get(f, ...) and not (untold and f == "share")), ""

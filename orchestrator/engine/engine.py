@@ -19,6 +19,7 @@ from orchestrator.engine.evidence import reuse
 from orchestrator.engine.history import Memory
 from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.limits import beyond
+from orchestrator.engine.naming import named_now
 from orchestrator.engine.order import LegOrder, first_order, next_order
 from orchestrator.engine.pausing import Pausing
 from orchestrator.engine.proposal import Accepted, derived_seed, exhaustion, is_exhausted, propose
@@ -102,8 +103,8 @@ class Engine:
                     self._schedule.update(trial)
 
     def replay(self, written: Iterable[Event]) -> None:
-        """Take note of all events of a journal, in order."""
-        for event in written:
+        """Take note of all events of a journal, in order; candidates have the names of today."""
+        for event in named_now(written):
             self.apply(event)
 
     def ask(self, now: float) -> Answer:

@@ -77,6 +77,7 @@ Lift = Callable[[JSON], JSON]
 _lifts: dict[tuple[str, int], Lift] = {
     ("asked", 1): lambda body: {**body, "parent": None},
     ("leading", 1): lambda body: {**body, "slots": None, "whole": None, "fix": None},
+    ("leading", 2): lambda body: {**body, "spaces": None},
     ("leg_started", 1): lambda body: {**body, "micro_batches": 1, "share": None},
     ("halted", 1): lambda body: {**body, "violation": 0.0},
 }
@@ -160,6 +161,7 @@ def leading(
     slots: int | None = None,
     whole: int | None = None,
     fix: Mapping[str, Any] | None = None,
+    spaces: str | None = None,
 ) -> Draft:
     """A driver took the search over; legs of an earlier driver are lost from here on.
 
@@ -169,9 +171,10 @@ def leading(
         slots: Legs of one slot that it runs side by side. What follows is None in journals of version 1.
         whole: Slots that one leg may take at once.
         fix: How it narrows the space: the job's ``fix``, and what its machine decides.
+        spaces: Digest of the code by which it names candidates (``naming.naming_code``). None in journals of version 2.
     """
     body = {"driver": dict(driver), "fence": fence, "slots": slots, "whole": whole}
-    return Draft("leading", {**body, "fix": None if fix is None else dict(fix)}, version=2)
+    return Draft("leading", {**body, "fix": None if fix is None else dict(fix), "spaces": spaces}, version=3)
 
 
 def asked(

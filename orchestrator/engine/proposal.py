@@ -25,6 +25,7 @@ RANDOM_ATTEMPTS = 92
 MAX_ATTEMPTS = (
     200  # rejected proposals in a row after which the space counts as exhausted; the last half mutates
 )
+DUPLICATE = "the same candidate as trial "  # and its number: the message of such a rejection
 LOSS_FAULT = "its loss cannot train a network: "  # begins the message of such a rejection
 
 
@@ -155,7 +156,7 @@ def _judge(
         return events.rejected(known, **who, reason=reason, message=message, **numbers)  # type: ignore[arg-type]
 
     if key in state.digests:
-        return turn_down("duplicate", f"the same candidate as trial {state.digests[key]}")
+        return turn_down("duplicate", f"{DUPLICATE}{state.digests[key]}")
     profile = settings.gate(candidate)
     if isinstance(profile, str):
         return turn_down("unbuildable", profile)

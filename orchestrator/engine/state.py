@@ -242,7 +242,9 @@ class State:
         elif trial.purpose == "search":
             self.searched.append(trial)
             self.proposals.append(trial)
-            self.digests[trial.digest] = trial.number
+            self.digests.setdefault(
+                trial.digest, trial.number
+            )  # earlier versions trained some candidates twice
             self.rejected_in_row = 0
         if trial.source == "preset":
             self.presets.add(trial.name)

@@ -14,6 +14,7 @@ import sources
 from orchestrator.engine import events
 from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.events import Draft, Event
+from orchestrator.engine.naming import naming_code
 from orchestrator.engine.objective import Objective
 from orchestrator.engine.samplers.independent import Independent
 from orchestrator.engine.settings import EngineSettings, Scheduler
@@ -105,7 +106,8 @@ class Driver:
         self.engine = Engine(self.settings)
         self.engine.replay(self.log.events)
         self.fence += 1
-        told = {"slots": self.settings.slots, "whole": self.settings.whole, "fix": {}}
+        told: dict[str, Any] = {"slots": self.settings.slots, "whole": self.settings.whole, "fix": {}}
+        told["spaces"] = naming_code()
         if self.write([events.leading({"pid": self.fence}, self.fence, **told)], until):
             return None
         for _ in range(polls):

@@ -130,11 +130,11 @@ def test_a_reader_that_catches_up_sees_what_a_driver_sees() -> None:
 
 
 def test_drafts_have_the_versions_that_readers_lift_to() -> None:
-    draft = events.leading({}, 1, slots=2, whole=1, fix={"a": 1})
+    draft = events.leading({}, 1, slots=2, whole=1, fix={"a": 1}, spaces="b")
     event = Event(1, "leading", draft.version, 0.0, draft.body)
     assert upcast(event) == event
     assert upcast(Event(1, "leading", 1, 0.0, {"driver": {}, "fence": 1})).body == {
-        "driver": {}, "fence": 1, "slots": None, "whole": None, "fix": None,
+        "driver": {}, "fence": 1, "slots": None, "whole": None, "fix": None, "spaces": None,
     }  # fmt: skip
 
 
