@@ -310,7 +310,8 @@ class _Planner:
             return None
 
     def _problem(self, path: Path, message: str) -> None:
-        self.problems.append(self.document.problem(path, message))
+        said = f"{path[0]}: "  # some errors name the key themselves
+        self.problems.append(self.document.problem(path, message.removeprefix(said)))
 
 
 def _misfits(space: Space, fix: Mapping[str, object]) -> dict[str, SpaceError]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from orchestrator.engine.events import Draft
 from orchestrator.engine.leaderboard import Row
 from orchestrator.errors import JournalError, SearchExistsError
-from orchestrator.job import Retrain, job_from_json, load_job_document
+from orchestrator.job import Job, JobError, Retrain, job_from_json, load_job_document
 from orchestrator.journal import Journal
 from orchestrator.lead import Place, lead, led
-from orchestrator.places import DEFAULT_STORAGE, NO_RAW, journal_url
+from orchestrator.places import DEFAULT_STORAGE, NO_RAW, absolute, journal_url
 from orchestrator.plan import Plan, make_plan
 from orchestrator.plugins import check_unchanged, make_importable
 from orchestrator.progress import evidence_line
@@ -32,6 +32,7 @@ from orchestrator.search import SearchPaused, drive
 from orchestrator.slots import Node
 from orchestrator.warm_start import Target, forked, gather
 from orchestrator.winners import ask_retraining, export_place, export_row
+from orchestrator.yaml_document import Document, Problem
 from workers.contract import JSON
 
 __all__ = [
@@ -66,7 +67,25 @@ def validate(
     job, document = load_job_document(job_file)
     files = job.raw if raw is None else None if raw == NO_RAW else raw
     job = replace(job, dataset=dataset or job.dataset, storage=storage or job.storage, raw=files)
-    return make_plan(job, document, nodes=place.nodes())
+    missing = _missing_raw(job, document)
+    try:
+        plan = make_plan(job, document, nodes=place.nodes())
+    except JobError as error:
+        raise JobError(document.source, [*error.problems, *missing]) from None
+    if missing:
+        raise JobError(document.source, missing)
+    return plan
+
+
+def _missing_raw(job: Job, document: Document) -> list[Problem]:
+    """Said now, not by the export after the search."""
+    if job.raw is None or Path(absolute(job.raw)).is_dir():
+        return []
+    message = (
+        f"there is no folder {job.raw!r}; name the source of the data set, or leave raw out: then exports are proved "
+        "from the stored cases."
+    )
+    return [document.problem(("raw",), message)]
 
 
 def run(

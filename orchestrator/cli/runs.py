@@ -1,7 +1,8 @@
 """Commands that begin, follow and end searches."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,9 +21,12 @@ from orchestrator.cli.options import (
     Storage,
     forward,
 )
-from orchestrator.cli.output import print_json, print_table, watching
+from orchestrator.cli.output import count, print_json, print_table, watching
 from orchestrator.cli.results import print_result
 from orchestrator.places import DEFAULT_STORAGE, journal_url
+
+if TYPE_CHECKING:
+    from orchestrator.job import Budget, Retrain
 
 Raw = Annotated[
     str | None, typer.Option(help="The raw files, instead of where the job says; none: use the stored cases.")
@@ -76,8 +80,14 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
         "space": plan.job.space,
         "presets": ", ".join(name for name, _ in settings.presets) or "none",
         "searches for": ", ".join(f"{o.direction} {o.name}" for o in settings.objectives),
-        "budget": f"{settings.trials} trials" + (f", {plan.job.budget.wall}" if plan.job.budget.wall else ""),
-        "slots": f"{plan.slots.count} of {plan.slots.threads} core(s)" + plan.slots.card_text,
+        "within": ", ".join(f"{name} {limit:g}" for name, limit in plan.job.constraints.items())
+        or "no limits",
+        "budget": ", ".join(budget_words(plan.job.budget)),
+        "scheduler": f"{plan.job.search.scheduler.kind}, at most {count(plan.job.search.scheduler.max_epochs, 'epoch')}",
+        "then": retrain_words(plan.job.retrain, plan.job.search.scheduler.max_epochs),
+        "proof from": plan.job.raw or "the stored cases",
+        "writes": plan.storage,
+        "slots": f"{plan.slots.count} of {count(plan.slots.threads, 'core')}" + plan.slots.card_text,
     }
     if lines := verbs.evidence_lines(plan):
         facts["knows"] = "; ".join(lines)
@@ -85,6 +95,24 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
         print_json(facts)
     else:
         print_table(f"{job} is good", ("what", "value"), list(facts.items()))
+
+
+def budget_words(budget: "Budget") -> Iterator[str]:
+    """Each limit of a search."""
+    yield count(budget.trials, "trial")
+    if budget.wall is not None:
+        yield budget.wall
+    if budget.worker_hours is not None:
+        yield f"{budget.worker_hours:g} worker hours"
+
+
+def retrain_words(wish: "Retrain", max_epochs: int) -> str:
+    """What comes after the search."""
+    if wish.top == 0:
+        return "nothing"
+    length = f"for {wish.wall}" if wish.wall else f"for {count(wish.epochs or max_epochs, 'epoch')}"
+    beside = f"; then {wish.against} for as long as all of this" if wish.against else ""
+    return f"the best {wish.top} trained anew {length} with {count(wish.seeds, 'seed')}{beside}"
 
 
 def run(

@@ -16,7 +16,7 @@ Cli = Callable[..., tuple[int, str, str]]
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("space: compact", "space: compakt", "space: unknown space 'compakt'; did you mean 'compact'?"),
+        ("space: compact", "space: compakt", "5:1: space: unknown space 'compakt'; did you mean 'compact'?"),
         ("sampler: tpe", "sampler: tpee", "search.sampler: unknown sampler 'tpee'; did you mean 'tpe'?"),
         (
             "against: small_unet",
@@ -34,6 +34,7 @@ Cli = Callable[..., tuple[int, str, str]]
         ("architecture.encoder.stages: [3, 4]", "architecture.encoder.stages: 77", "77"),
         ("recipe.optimiser: adamw", "loss.terms.0.term.kind: dise", "dise"),
         ("batch: 8", "batch: -8", "data.batch: must be >= 1, got -8."),
+        ("raw: raw", "raw: rwa", "raw: there is no folder 'rwa'; name the source of the data set"),
         ("trials: 4", "trials: 4, trails: 5", "budget.trails: unknown key 'trails'; did you mean 'trials'?"),
     ],
 )
