@@ -24,6 +24,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from orchestrator.engine.cohorts import Cohorts
 from orchestrator.engine.objective import Vector
 from orchestrator.engine.rungs import Blindness, Floor, Rung
 from orchestrator.engine.schedule import Promotion
@@ -63,9 +64,7 @@ class Pausing:
         self._epochs = scheduler.rungs
         self._floor = Floor()
         self._groups: dict[int, _Group] = {}  # by bracket or cohort
-        # Cohorts of which somebody may go on: of the others nobody could, and neither their trials nor the floor moved since.
-        self._open: set[int] = set()
-        self._open_floor: float | None = None
+        self._cohorts = Cohorts(self._floor)
         self._group_of: dict[int, tuple[int, _Group]] = {}
         self._counts = [0] * len(self._epochs)  # trials by bracket
         self._curves: dict[int, dict[int, Vector]] = {}
@@ -83,11 +82,12 @@ class Pausing:
         elif trial.leg is not None and trial.epoch not in self._epochs:
             return  # on its way between two rungs
         key, group = self._group_of[trial.number]
-        self._open.add(key)
+        self._cohorts.open(key)
         for level, rung in enumerate(group.rungs, start=group.first):
             ends_here = trial.allowed == rung.epoch
             if trial.epoch >= rung.epoch and trial.number not in rung.scores:
                 rung.arrive(trial.number, trial.scores.get(rung.epoch), trial.macs)
+                self._cohorts.learn(key, trial.scores.get(rung.epoch))
             if trial.number in rung.scores:
                 rung.pause(trial.number, pauses=ends_here and trial.status == "paused")
             is_coming = trial.verdict is None and trial.epoch < rung.epoch and ends_here
@@ -141,12 +141,10 @@ class Pausing:
         return None if silent is None else Promotion(silent, self._epochs[level + 1], judged=False)
 
     def _synchronous(self, *, closing: bool) -> Promotion | None:
-        if self._floor.value != self._open_floor:
-            self._open, self._open_floor = set(self._groups), self._floor.value
-        for key in sorted(self._open):
+        while (key := self._cohorts.first()) is not None:
             group = self._groups[key]
             if group.members < self._cohort and not closing:
-                continue
+                return None  # it is the last one
             for level in range(len(self._epochs) - 1):
                 if group.rung(level).coming:
                     break
@@ -154,7 +152,7 @@ class Pausing:
                     return found
                 if (found := self._unjudged(group, level, closing=True)) is not None:
                     return found
-            self._open.discard(key)
+            self._cohorts.close(key)
         return None
 
     @property

@@ -105,7 +105,7 @@ class Rung:
         if pauses and not self.is_above(number):
             heapq.heappush(self._silent, number)
         elif pauses:  # if the floor rises, it is looked for from here
-            self._silent_below = min(self._silent_below, _level(self.floor))
+            self._silent_below = min(self._silent_below, level_of(self.floor))
         if (key := self._keys.get(number)) is not None:
             place = bisect_left(self._paused, key)
             self._paused[place : place + (not pauses)] = [key] if pauses else []
@@ -151,7 +151,7 @@ class Rung:
 
     def first_silent(self) -> int | None:
         """The first trial that pauses on the floor."""
-        floor = _level(self.floor)
+        floor = level_of(self.floor)
         # A floor that rises brings those between; one that falls leaves some too many.
         if floor > self._silent_below:
             first, last = (
@@ -205,13 +205,13 @@ class Blindness:
             insort(self._below, below)
             insort(self._both, max(below, above))
         self._counted = len(self._upper.arrivals)
-        floor = _level(self._lower.floor)
+        floor = level_of(self._lower.floor)
         went_on = bisect_right(self._below, floor)
         risen = went_on - bisect_right(self._both, floor)
         return not went_on or risen * self._reduction >= went_on
 
 
-def _level(floor: Floor) -> float:
+def level_of(floor: Floor) -> float:
     """The floor as a number: under every score where there is none."""
     return -math.inf if floor.value is None else floor.value
 
