@@ -109,7 +109,9 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path | None
         cases = (
             [dataset.case(id) for id in ids]
             if raw is None
-            else list(raw_cases(raw, ids, source=manifest.source))
+            else list(
+                raw_cases(raw, ids, source=manifest.source, classes=[info.name for info in manifest.classes])
+            )
         )
         check_same_cases(cases, dataset)
         evidence = prove(making, cases, split=trained.split, recorded=trained.metrics, trained=network)
@@ -209,7 +211,9 @@ def verify(folder: Path, *, raw: Path | None = None) -> JSON:
         dataset = open_dataset(data["stored"], digest=data["digest"])
         evidence, cases = f"the stored data set {data['stored']}", [dataset.case(id) for id in ids]
     elif source.is_dir():
-        evidence, cases = f"the raw files in {source}", list(raw_cases(source, ids, source=data["source"]))
+        names = load_description(folder).class_names
+        cases = list(raw_cases(source, ids, source=data["source"], classes=names))
+        evidence = f"the raw files in {source}"
     else:
         raise DataError(f"the raw files are not at {source}; name their folder with --raw.")
     changed = [case.id for case in cases if case_digest(case) != data["cases"][case.id]]

@@ -33,6 +33,8 @@ class SampleFiles:
         group: Patient, video or stack; cases of one group stay in one split.
         split: Where the source puts it; None leaves it to ``workers.splits``.
         coloured: The mask holds a declared colour for each class.
+        channels: Of the labels, each of them a set (``SourcePlan.sets``); 0: a label map, or files apart.
+        known: Labels that were read already (``workers.source_sets.kept``); None leaves them to be read.
     """
 
     id: str
@@ -41,6 +43,8 @@ class SampleFiles:
     group: str
     split: str | None = None
     coloured: bool = False
+    channels: int = 0
+    known: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class SourcePlan:
         problems: What is wrong already; ``LeftOut`` where only cases are concerned that ``samples`` lacks.
         notes: How the folder was understood.
         regions: What a search learns by default instead of the classes: unions of them, by their places in ``classes``.
+        sets: Names of what a pixel may be in several of; classes and regions follow from the labels (``workers.source_sets``).
     """
 
     name: str
@@ -107,6 +112,7 @@ class SourcePlan:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     regions: Regions = ()
+    sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,14 @@ class Source(Entry, ABC):
         Raises:
             DataError: A file is damaged or of a wrong kind.
         """
+
+    def read_sets(self, sample: SampleFiles) -> Array:
+        """Labels of a case whose plan has ``sets``, with a bit for each (``workers.source_sets.set_labels``).
+
+        Raises:
+            DataError: A file is damaged or of a wrong kind.
+        """
+        raise NotImplementedError(f"{self.kind} makes no plan with sets")
 
     def num_bytes(self, sample: SampleFiles) -> int:
         """Size of a case's files, by which shards are cut."""

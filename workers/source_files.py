@@ -4,7 +4,7 @@
 ``regions.json``: ``{"whole": ["core", "oedema"], …}``, unions of classes that a search learns by default.
 ``classes.json``: names, or objects with ``name`` and, as needed, ``value`` (what the mask files hold, if not the position: a
 number, or a colour ``[red, green, blue]``), ``rgb``, and ``"ignore": true`` for a value whose pixels never count.
-``classes.txt``: a name a line.
+``classes.txt``: a name a line. ``label_channels.json``: ``["whole", "core", …]``, what each channel of a volume's labels is.
 """
 
 import json
@@ -19,13 +19,15 @@ from workers.errors import DataError
 from workers.region_names import make_regions, region_problems
 from workers.source import LeftOut, SampleFiles, SourceClass, SourcePlan, first_five
 from workers.source_pictures import read_lines
+from workers.source_sets import name_problems
 
-SPLITS_FILE, GROUPS_FILE, REGIONS_FILE, CLASSES_FILE, CLASSES_TEXT = (
+SPLITS_FILE, GROUPS_FILE, REGIONS_FILE, CLASSES_FILE, CLASSES_TEXT, CHANNELS_FILE = (
     "splits.json",
     "groups.json",
     "regions.json",
     "classes.json",
     "classes.txt",
+    "label_channels.json",
 )
 
 
@@ -147,6 +149,29 @@ def load_classes(folder: Path) -> tuple[SourceClass, ...] | None:
     if text.exists():
         return tuple(SourceClass(name, position) for position, name in enumerate(read_lines(text)))
     return None
+
+
+def with_label_channels(folder: Path, plan: SourcePlan) -> SourcePlan:
+    """A plan whose labels have the channels that ``label_channels.json`` declares; without the file as it is.
+
+    Raises:
+        DataError: The file is damaged, or the classes are declared, too.
+    """
+    path = folder / CHANNELS_FILE
+    if not path.exists():
+        return plan
+    names = load_json(path)
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise DataError(
+            f'{path}: expected the names of the channels in their order, such as ["whole", "core"].'
+        )
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: names given twice; give each channel one of its own.")
+    if plan.classes is not None:
+        raise DataError(f"{path}: classes are declared as well; give the channels or the classes, not both.")
+    samples = tuple(replace(sample, channels=len(names)) for sample in plan.samples)
+    problems = (*plan.problems, *name_problems(names, CHANNELS_FILE))
+    return replace(plan, samples=samples, problems=problems, sets=tuple(names))
 
 
 def _class(path: Path, position: int, given: Any) -> SourceClass:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from workers.errors import DataError
-from workers.source import LeftOut, RawCase, SampleFiles, first_five, printable
+from workers.source import Array, LeftOut, RawCase, SampleFiles, first_five, printable
+from workers.source_sets import set_labels
 from workers.volume_file import Volume, read_volume, whole_labels
 
 AFFINE_TOLERANCE = 1e-2  # mm; headers written by different programs differ by rounding
@@ -64,7 +65,7 @@ def duplicate_ids(samples: Sequence[SampleFiles]) -> list[str]:
 
 
 def read_volume_pair(sample: SampleFiles) -> RawCase:
-    """Read a NIfTI image and its NIfTI labels.
+    """Read a NIfTI image and its NIfTI labels: classes, or channels of 0 and 1 where the sample has such.
 
     Raises:
         DataError: A file is damaged, or the labels have channels, broken values, or another place than the image.
@@ -72,10 +73,6 @@ def read_volume_pair(sample: SampleFiles) -> RawCase:
     image = read_volume(sample.image, where=shown(sample.image))
     where = shown(sample.labels)
     labels = read_volume(sample.labels, where=where)
-    if len(labels.image) != 1:
-        raise DataError(
-            f"{where}: labels with {len(labels.image)} channels; allowed is one; merge them first."
-        )
     apart, allowed = _apart_mm(image, labels), min(image.spacing) / 2
     if image.is_placed and labels.is_placed and apart > allowed:
         raise DataError(
@@ -85,7 +82,7 @@ def read_volume_pair(sample: SampleFiles) -> RawCase:
     same_place = np.allclose(image.affine, labels.affine, rtol=0, atol=AFFINE_TOLERANCE)
     return RawCase(
         image.image,
-        whole_labels(labels.image[0], where=where),
+        _label_values(labels, sample.channels, where),
         spacing=image.spacing,
         affine=image.affine,
         notes=() if same_place else ("the affine of the labels differs from the image's, which was taken",),
@@ -100,6 +97,16 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def read_volume_sets(sample: SampleFiles) -> Array:
+    """The labels of a NIfTI file with channels, with a bit for each.
+
+    Raises:
+        DataError: As ``read_volume_pair``.
+    """
+    where = shown(sample.labels)
+    return _label_values(read_volume(sample.labels, where=where), sample.channels, where)
+
+
 def real(path: Path) -> Path:
     """Where a path leads when links are followed; one that leads nowhere, such as a loop of links, stays."""
     try:
@@ -111,6 +118,30 @@ def real(path: Path) -> Path:
 def shown(path: Path) -> str:
     """A file in a message: its folder's name and its own."""
     return printable(f"{path.parent.name}/{path.name}")
+
+
+def _label_values(labels: Volume, num_channels: int, where: str) -> Array:
+    found = len(labels.image)
+    if not num_channels:
+        if found != 1:
+            raise DataError(
+                f"{where}: labels with {found} channels; allowed is one, or a label_channels.json beside the data that "
+                f'names them in their order, such as ["whole", "core"].'
+            )
+        return whole_labels(labels.image[0], where=where)
+    if found != num_channels:
+        raise DataError(
+            f"{where}: labels with {found} channels; label_channels.json names {num_channels}; allowed are as many."
+        )
+    inside: dict[int, Array] = {}
+    for number, channel in enumerate(labels.image):
+        inside[number] = channel == 1
+        odd = channel[~(inside[number] | (channel == 0))]
+        if odd.size:
+            raise DataError(
+                f"{where}: channel {number} has the value {odd[0]:g} and others, {odd.size} times; allowed are 0 and 1."
+            )
+    return set_labels(inside, num_sets=num_channels, shape=labels.image.shape[1:])
 
 
 def _apart_mm(image: Volume, labels: Volume) -> float:

@@ -67,11 +67,11 @@ def ingest(
     if jobs is not None and jobs < 1:
         raise DataError(f"jobs: {jobs} processes; allowed are 1 and more.")
     progress = on_progress or (lambda stage, done, total: None)
-    plan = read_plan(reader, folder)
-    rules = rules_of(plan, reader.kind, profile=profile)
-    survey = Survey(plan, skip_bad=skip_bad)
     with scratch_folder(default_cache()) as scratch, LocalSpread(jobs or default_jobs()) as local:
         spread = spread or local
+        plan = read_plan(reader, folder, spread)
+        rules = rules_of(plan, reader.kind, profile=profile)
+        survey = Survey(plan, skip_bad=skip_bad)
         tasks = _check_tasks(reader, plan, rules, scratch, shard_bytes)
         checked = _check(survey, plan, tasks, spread, progress)
         if survey.problems:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from workers.colour_mask import is_packed, value_text
 from workers.data.manifest import IGNORE_INDEX, SPLITS
+from workers.data.scan import scanned
+from workers.data.spread import Spread
 from workers.source import SampleFiles, Source, SourceClass, SourcePlan, first_five, id_problem, readable
 from workers.source_files import GROUPS_FILE, SPLITS_FILE, with_groups, with_regions, with_splits
+from workers.source_sets import with_known
 from workers.splits import draw_splits
 
 _ADVICE = f"list the cases of each split in {SPLITS_FILE}"
@@ -58,14 +61,22 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
     )
 
 
-def read_plan(reader: Source, folder: Path) -> SourcePlan:
-    """The plan of a folder, placed.
+def read_plan(reader: Source, folder: Path, spread: Spread, *, classes: Sequence[str] = ()) -> SourcePlan:
+    """The plan of a folder with its classes, placed. Where only labels tell the classes, they are read by ``spread``.
+
+    Args:
+        reader: Of the folder's layout.
+        folder: Images and labels.
+        spread: Where labels are read.
+        classes: Their names, if an earlier ingest has found them, so that no labels have to be read.
 
     Raises:
         DataError: The folder's own description is damaged, or something there cannot be read.
     """
     with readable(folder):
-        return place(reader.plan(folder), folder)
+        plan = reader.plan(folder)
+        known = bool(plan.sets and classes)
+        return place(with_known(plan, classes) if known else scanned(plan, reader.kind, spread), folder)
 
 
 def class_problems(classes: Sequence[SourceClass]) -> list[str]:

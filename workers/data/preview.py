@@ -11,6 +11,7 @@ from workers.data.examine import examine, rules_of
 from workers.data.ingest import Progress, open_folder
 from workers.data.manifest import SPLITS, ClassInfo
 from workers.data.placement import read_plan
+from workers.data.spread import LocalSpread
 from workers.data.survey import Survey
 from workers.label_table import LabelTable
 from workers.picture import overlay, palette, png
@@ -84,7 +85,8 @@ def preview(folder: Path, *, source: str | None = None, on_progress: Progress | 
     """
     folder = folder.expanduser()
     reader = open_folder(folder, source)
-    plan = read_plan(reader, folder)
+    with LocalSpread(1) as alone:
+        plan = read_plan(reader, folder, alone)
     survey = Survey(plan)
     rules = rules_of(plan, reader.kind)
     table = LabelTable(plan.classes)

@@ -8,35 +8,18 @@ the union of its combinations, which a search learns by default. Without a ``spl
 unless ``groups.json`` names patients or videos.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from search_spaces.regions import Region
 from search_spaces.register import entry
-from workers.colour_mask import packed
-from workers.data.manifest import IGNORE_INDEX
-from workers.errors import DataError
 from workers.image_file import SUFFIXES, decode_image
-from workers.regions import in_order, name_problem
-from workers.source import (
-    IMAGE_AXES,
-    Array,
-    LeftOut,
-    RawCase,
-    SampleFiles,
-    Source,
-    SourceClass,
-    SourcePlan,
-    first_five,
-)
+from workers.source import IMAGE_AXES, Array, LeftOut, RawCase, SampleFiles, Source, SourcePlan, first_five
 from workers.source_pairs import index_files, shown
 from workers.source_pictures import binary_mask, class_folders, is_by_class, picture_case
+from workers.source_sets import from_kept, name_problems, set_labels
 
-MOST_FOLDERS = 24  # a combination is a number with a bit for each
 _ENDS = (*SUFFIXES, *(end.upper() for end in SUFFIXES))
 
 
@@ -74,86 +57,39 @@ class ClassMasks(Source):
             SampleFiles(name, images[name], folder / "masks", name) for name in sorted(images.keys() & masks)
         ]
         names = [place.name for place in folders]
-        problems += _name_problems(names)
-        sets = _combinations(samples, folders) if len(folders) <= MOST_FOLDERS else []
-        problems += _set_problems(sets, names)
-        plan = SourcePlan(
+        problems += name_problems(names, "masks")
+        return SourcePlan(
             name=folder.resolve().name,
             samples=tuple(samples),
             axes=IMAGE_AXES,
             symmetries=("width",),
             problems=tuple(problems),
+            sets=tuple(names),
         )
-        return plan if problems and not sets else _with_classes(plan, sets, names)
 
     def read(self, sample: SampleFiles) -> RawCase:
         data = sample.image.read_bytes()
         image = decode_image(data, where=shown(sample.image))
-        folders = class_folders(sample.labels)
-        return picture_case(image, _bits(sample.id, folders, image.shape[1:]), data=data)
+        labels = None if sample.known is None else from_kept(sample.known)
+        if labels is None or labels.shape != image.shape[1:]:  # the mask of another size is named
+            labels = _bits(sample.id, class_folders(sample.labels), image.shape[1:])
+        return picture_case(image, labels, data=data)
+
+    def read_sets(self, sample: SampleFiles) -> Array:
+        return _bits(sample.id, class_folders(sample.labels), None)
 
 
 def _bits(name: str, folders: Sequence[Path], size: tuple[int, ...] | None) -> Array:
-    """A number a pixel with a bit for each folder whose mask it is in, packed as a colour is; masks have this or one size.
+    """A bit a pixel for each folder whose mask it is in; masks have this or one size.
 
     Raises:
         DataError: A mask is damaged, no binary mask, or of another size.
     """
-    labels: Array | None = None if size is None else np.full(size, packed((0, 0, 0)), np.int32)
+    inside: dict[int, Array] = {}
     for number, folder in enumerate(folders):
         path = next((folder / f"{name}{end}" for end in _ENDS if (folder / f"{name}{end}").exists()), None)
         if path is not None:
-            inside = binary_mask(path, None if labels is None else labels.shape)
-            if labels is None:
-                labels = np.full(inside.shape, packed((0, 0, 0)), np.int32)
-            labels |= np.where(inside, np.int32(1 << number), np.int32(0))
-    assert labels is not None, "a case has a mask"
-    return labels
-
-
-def _combinations(samples: Sequence[SampleFiles], folders: Sequence[Path]) -> list[int]:
-    """Combinations that occur, fewest classes first; a damaged case is named when it is read."""
-    found: set[int] = set()
-    for sample in samples:
-        try:
-            found.update(map(int, np.unique(_bits(sample.id, folders, None))))
-        except DataError:
-            continue
-    sets = {value - packed((0, 0, 0)) for value in found} - {0}
-    return sorted(sets, key=lambda bits: (bits.bit_count(), [not bits >> n & 1 for n in range(MOST_FOLDERS)]))
-
-
-def _with_classes(plan: SourcePlan, sets: Sequence[int], names: Sequence[str]) -> SourcePlan:
-    """A plan with a class for each combination and a region for each folder."""
-    members = [[n for n in range(len(names)) if bits >> n & 1] for bits in sets]
-    classes = [SourceClass("background", packed((0, 0, 0)))]
-    for bits, inside in zip(sets, members, strict=True):
-        value = packed((bits >> 16 & 255, bits >> 8 & 255, bits & 255))
-        classes.append(SourceClass("+".join(names[n] for n in inside), value))
-    regions = tuple(
-        Region(name, tuple(index for index, inside in enumerate(members, start=1) if n in inside))
-        for n, name in enumerate(names)
-    )
-    overlap = sum(len(inside) > 1 for inside in members)
-    note = (
-        f"each folder of masks is a region that is learned; {overlap} of {len(sets)} classes are overlaps; "
-        "'data: {regions: {}}' in a job learns the classes instead"
-    )
-    return replace(plan, classes=tuple(classes), regions=in_order(regions), notes=(note,))
-
-
-def _name_problems(names: Sequence[str]) -> Iterator[str]:
-    if len(names) > MOST_FOLDERS:
-        yield f"masks: {len(names)} folders; allowed are {MOST_FOLDERS}; unite some of them"
-    yield from (f"masks/{name}: {problem}" for name in names if (problem := name_problem(name)) is not None)
-
-
-def _set_problems(sets: Sequence[int], names: Sequence[str]) -> Iterator[str]:
-    if len(sets) >= IGNORE_INDEX:
-        yield (
-            f"masks: {len(sets)} combinations of classes occur; allowed are {IGNORE_INDEX - 1} beside the background; "
-            "leave out classes or remove stray pixels where masks overlap"
-        )
-    for number, name in enumerate(names if sets else ()):
-        if not any(bits >> number & 1 for bits in sets):
-            yield f"masks/{name}: no mask has a pixel, so there is nothing to learn; remove the folder"
+            inside[number] = binary_mask(path, size)
+            size = inside[number].shape
+    assert size is not None, "a case has a mask"
+    return set_labels(inside, num_sets=len(folders), shape=size)

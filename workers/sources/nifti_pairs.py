@@ -2,7 +2,8 @@
 
 Two forms. Folders: ``images/`` and ``labels/`` (or ``masks/``) whose files have the same names. Suffixes:
 ``<case>_image.nii.gz`` and ``<case>_label.nii.gz`` in the folder or one level below; a file named only ``image.nii.gz``
-takes the name of its folder. In the second form a subfolder is a patient: its cases stay in one split.
+takes the name of its folder. In the second form a subfolder is a patient: its cases stay in one split. Labels with a fourth
+axis hold 0 and 1 for each of the classes, which may overlap, that ``label_channels.json`` names.
 """
 
 import re
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from search_spaces.register import entry
-from workers.source import VOLUME_AXES, RawCase, SampleFiles, Source, SourcePlan
-from workers.source_files import load_classes
-from workers.source_pairs import duplicate_ids, index_files, pair_files, read_volume_pair
+from workers.source import VOLUME_AXES, Array, RawCase, SampleFiles, Source, SourcePlan
+from workers.source_files import load_classes, with_label_channels
+from workers.source_pairs import duplicate_ids, index_files, pair_files, read_volume_pair, read_volume_sets
 from workers.volume_file import SUFFIXES, is_volume, stem
 
 _IMAGE = re.compile(r"(?:(.+)[_-])?(?:image|img)", re.IGNORECASE)
@@ -46,16 +47,20 @@ class NiftiPairs(Source):
             label_files, more = index_files(labels, SUFFIXES, stem)
             samples, alone = pair_files(image_files, label_files)
             problems += more + alone
-        return SourcePlan(
+        plan = SourcePlan(
             name=folder.resolve().name,
             samples=tuple(samples),
             axes=VOLUME_AXES,
             classes=load_classes(folder),
             problems=tuple(problems + duplicate_ids(samples)),
         )
+        return with_label_channels(folder, plan)
 
     def read(self, sample: SampleFiles) -> RawCase:
         return read_volume_pair(sample)
+
+    def read_sets(self, sample: SampleFiles) -> Array:
+        return read_volume_sets(sample)
 
 
 def _label_folder(folder: Path) -> Path | None:

@@ -22,6 +22,7 @@ from workers.data.verify import describe, verify_dataset
 from workers.errors import DataError
 from workers.regions import inside_regions
 from workers.source import open_source, recognise
+from workers.source_pictures import binary_mask
 
 
 def make_few(folder: Path, masks: dict[str, dict[int, np.ndarray]]) -> Path:  # type: ignore[type-arg]
@@ -156,15 +157,15 @@ def test_names_empty_folders_and_too_many_combinations_are_refused(tmp_path: Pat
     whole = {number: box(slice(3), slice(4)) for number in range(12)}
     folder = make_few(tmp_path / "raw", {"a": whole, "b c": whole, "none": {0: np.zeros(SIZE)}})
     found = problems_of(folder)
-    assert "masks/b c: 'b c' is no name of a region" in found
-    assert "masks/none: no mask has a pixel, so there is nothing to learn; remove the folder" in found
+    assert "masks: 'b c' is no name of a region" in found
+    assert "none: no label has a pixel of it, so there is nothing to learn; leave it out" in found
     rng = np.random.default_rng(0)
     many = {f"c{n}": {number: rng.integers(0, 2, SIZE) for number in range(12)} for n in range(9)}
     assert "combinations of classes occur; allowed are 254 beside the background" in problems_of(
         make_few(tmp_path / "many", many)
     )
     folders = {f"c{n:02d}": whole for n in range(25)}
-    assert "masks: 25 folders; allowed are 24; unite some of them" in problems_of(
+    assert "masks: 25 of them; allowed are 24; unite some" in problems_of(
         make_few(tmp_path / "wide", folders)
     )
 
@@ -222,3 +223,30 @@ def test_regions_need_names_of_classes(tmp_path: Path) -> None:
     (folder / "classes.json").write_text(json.dumps(["ground", "any"]))
     (folder / "regions.json").write_text(json.dumps({"any": ["any", "ground"]}))
     assert "regions.json: any: holds every class of the data set" in problems_of(folder)
+
+
+def test_a_mask_is_read_once_and_by_a_proof_only_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_class_masks(tmp_path / "raw")
+    num_masks = len(list(folder.glob("masks/*/*.png")))
+    opened: list[Path] = []
+
+    def spied(path: Path, size: tuple[int, ...] | None) -> object:
+        opened.append(path)
+        return binary_mask(path, size)
+
+    monkeypatch.setattr("workers.sources.class_masks.binary_mask", spied)
+    manifest = ingest(folder, str(tmp_path / "set"), jobs=1)
+    assert len(opened) == len(set(opened)) == num_masks
+    opened.clear()
+    names = [info.name for info in manifest.classes]
+    (raw,) = raw_cases(folder, ["01"], classes=names)
+    assert [path.stem for path in opened] == ["01"] * 3
+    np.testing.assert_array_equal(raw.labels, open_dataset(str(tmp_path / "set")).case("01").labels)
+    with pytest.raises(DataError, match="nothing of lysosome is there any more; give the folder"):
+        list(raw_cases(folder, ["01"], classes=[*names, "cell+lysosome"]))
+    monkeypatch.setattr("workers.data.scan.KEPT_BYTES", 300)
+    opened.clear()
+    assert ingest(folder, str(tmp_path / "again"), jobs=1).digest == manifest.digest
+    assert num_masks < len(opened) < 2 * num_masks, "there was room for some"
