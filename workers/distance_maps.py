@@ -97,14 +97,18 @@ def _fill(maps: Map, labels: Labels, ignore_index: int, spacing: tuple[float, ..
     present = [(k, inside) for k, inside in classes if inside.any()]
     if len(present) < 2:
         return
-    other = np.full(labels.shape, np.inf, np.float32)  # distance to the nearest pixel of another class
+    # over the classes: distance to the nearest, 0 at a pixel's own, and to the second nearest, which is the way out of its own
+    first = np.full(labels.shape, np.inf, np.float32)
+    second, farther = first.copy(), np.empty_like(first)
     for k, inside in present:
         away = ~inside
         box = _box(away)
         maps[k][box] = _to_nearest(away[box], spacing)  # 0 inside
-        np.minimum(other, np.where(inside, np.float32(np.inf), maps[k]), out=other)
+        np.minimum(second, np.maximum(first, maps[k], out=farther), out=second)
+        np.minimum(first, maps[k], out=first)
+    np.negative(second, out=second)
     for k, inside in present:
-        maps[k] -= other * inside
+        np.copyto(maps[k], second, where=inside)
 
 
 def neighbour_distances(labels: Labels, *, ignore_index: int, spacing: tuple[float, ...]) -> Map:
@@ -213,6 +217,9 @@ def _box(mask: Mask) -> tuple[slice, ...]:
     """The box of a mask and one pixel around it: what is nearest outside the mask lies in it."""
     box = []
     for axis, size in enumerate(mask.shape):
+        if mask.take(0, axis).any() and mask.take(-1, axis).any():
+            box.append(slice(size))
+            continue
         seen = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
         box.append(slice(max(0, int(seen[0]) - 1), min(size, int(seen[-1]) + 2)))
     return tuple(box)
