@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
@@ -62,7 +61,10 @@ class LossTerm(Entry, ABC):
         self, logits: Tensor, labels: Tensor, *, ignore_index: int = 255, extras: LossExtras | None = None
     ) -> Tensor:
         """The term alone, as ``Loss`` computes it."""
-        return _value(_scores(logits, labels, ignore_index, extras), (Weighted(self),), (1.0,))
+        scores = _scores(logits, labels, ignore_index, extras)
+        if self.role not in SEE_LABELS:
+            scores.check_labels()
+        return _of_term(self, scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,24 +204,27 @@ def _scores(logits: Tensor, labels: Tensor, ignore_index: int, extras: LossExtra
 def _value(scores: Scores, terms: tuple[Weighted, ...], scales: Sequence[float | Tensor]) -> Tensor:
     """Weighted mean of terms, each scaled beforehand, in float32."""
     shares = [2.0**weighted.log_ratio for weighted in terms]
+    whole = sum(shares)
     total: Tensor | None = None
     if not any(weighted.term.role in SEE_LABELS for weighted in terms):
         scores.check_labels()
-    device = scores.logits.device.type
-    with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
-        for share, weighted, scale in zip(shares, terms, scales, strict=True):
-            weight = share / sum(shares) * weighted.schedule.factor(scores.extras.fraction)
-            if weight > 0:
-                value = _of_term(weighted.term, scores)
-                factor = weight * scale
-                part = value if isinstance(factor, float) and factor == 1 else factor * value
-                total = part if total is None else total + part
+    for share, weighted, scale in zip(shares, terms, scales, strict=True):
+        weight = share / whole * weighted.schedule.factor(scores.extras.fraction)
+        if weight > 0:
+            value = _of_term(weighted.term, scores)
+            factor = weight * scale
+            part = value if isinstance(factor, float) and factor == 1 else factor * value
+            total = part if total is None else total + part
     assert total is not None, "a loss has a term that is always on"
     return total
 
 
 def _of_term(term: LossTerm, scores: Scores) -> Tensor:
-    """A term in a loss; a label of no class is named."""
+    """A term in a loss, in full precision; a label of no class is named."""
+    device = scores.logits.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return _of_term(term, scores)
     try:
         return term.value(scores)
     except (IndexError, RuntimeError):  # what such a label makes of terms that see labels

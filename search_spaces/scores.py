@@ -78,6 +78,9 @@ class LossExtras:
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
+NO_EXTRAS = LossExtras()
+
+
 class Scores:
     """Logits and labels of a batch in the forms that terms need, each made once.
 
@@ -95,7 +98,7 @@ class Scores:
         self.logits = logits
         self.target = labels
         self.ignore_index = ignore_index
-        self.extras = extras or LossExtras()
+        self.extras = extras or NO_EXTRAS
         self.memo: dict[str, Any] = {}
 
     @functools.cached_property
@@ -111,7 +114,7 @@ class Scores:
     @functools.cached_property
     def whole(self) -> bool:
         """Whether no pixel is known to be ignored; on a card it is not asked, as the host would wait."""
-        return self.valid.device.type == "cpu" and int(self.num_valid) == self.valid.numel()
+        return self.valid.is_cpu and int(self.num_valid) == self.valid.numel()
 
     @functools.cached_property
     def labels(self) -> Tensor:
@@ -124,7 +127,7 @@ class Scores:
         Raises:
             SpaceError: A label is neither in [0, K) nor ignored.
         """
-        if self.target.device.type != "cpu":
+        if not self.target.is_cpu:
             return
         classes = self.logits.shape[1]
         wrong = self.valid & ((self.target < 0) | (self.target >= classes))
@@ -137,14 +140,14 @@ class Scores:
     @functools.cached_property
     def log_probs(self) -> Tensor:
         """Log-softmax over classes, (N, K, *S)."""
-        return F.log_softmax(self.logits, dim=1)
+        return self.logits.log_softmax(1)
 
     @functools.cached_property
     def softmax(self) -> Tensor:
         """Softmax over classes, also at ignored pixels, (N, K, *S)."""
         if "log_probs" in self.__dict__:
             return self.log_probs.exp()
-        return F.softmax(self.logits, dim=1)
+        return self.logits.softmax(1)
 
     @functools.cached_property
     def probs(self) -> Tensor:
@@ -193,7 +196,7 @@ class Scores:
 
     def mean_cross_entropy(self, weights: Tensor | None = None) -> Tensor:
         """Mean of minus log-probability of the label, weighted by weights (K,) > 0 of its class; zero if nothing is valid."""
-        if self.logits.device.type != "cpu":  # there torch adds up in an order that changes from run to run
+        if not self.logits.is_cpu:  # there torch adds up in an order that changes from run to run
             ignored = self.ignore_index
             losses = F.nll_loss(
                 self.log_probs, self.target, weights, ignore_index=ignored, reduction="none"

@@ -52,5 +52,5 @@ class WeightedCrossEntropy(LossTerm):
             raise ShapeError(
                 f"weighted_cross_entropy.weights: {len(self.weights)} weights given for {classes} classes; leave some out."
             )
-        weights = list(self.weights) + [self.weights[-1]] * (classes - len(self.weights))
+        weights = self.weights + self.weights[-1:] * (classes - len(self.weights))
         return scores.mean_cross_entropy(torch.tensor(weights, device=scores.target.device))
