@@ -327,7 +327,7 @@ def _message(item: Any, path: tuple[str | int, ...], error: ValidationError) -> 
             return f"{_form(path)}, got {_shown(given)}."
         case "literal_error" if path and isinstance(given, str):
             names = [name.strip("'") for name in re.findall(r"'[^']*'", context.get("expected", ""))]
-            return unknown_name("value", given, names)
+            return unknown_name("key" if item["loc"][-1:] == ("[key]",) else "value", given, names)
     return f"{_form(path)}, got {_shown(given)}."
 
 
@@ -346,8 +346,8 @@ def _type_at(path: tuple[str | int, ...]) -> Any:
             current = get_args(current)[1]
         elif get_origin(current) is list:
             current = get_args(current)[0]
-        elif get_origin(current) is Annotated:
-            current = get_args(get_args(current)[0])[0] if get_origin(get_args(current)[0]) is list else None
+        elif get_origin(current) is Annotated and get_origin(inner := get_args(current)[0]) in (dict, list):
+            current = get_args(inner)[-1]
         else:
             return None
         if get_origin(current) is UnionType and get_args(current)[1:] == (type(None),):
@@ -376,12 +376,14 @@ def _words(kind: Any) -> str:
         low = next((f" >= {m.ge:g}" for m in limits if isinstance(m, Ge)), "") or next(
             (f" > {m.gt:g}" for m in limits if isinstance(m, Gt)), ""
         )
-        length = next((f" of {m.min_length} or {m.max_length}" for m in limits if isinstance(m, Len)), "")
+        length = next(
+            (f", {m.min_length} or {m.max_length} of them" for m in limits if isinstance(m, Len)), ""
+        )
         return words + low + length
     if get_origin(kind) is Literal:
         return " or ".join(repr(value) for value in get_args(kind))
     if get_origin(kind) is list:
-        return f"a list of {_words(get_args(kind)[0])}"
+        return f"a list of {_words(get_args(kind)[0]).removeprefix('a ').removeprefix('an ').replace('integer', 'integers')}"
     if get_origin(kind) is dict:
         return "a mapping"
     if get_args(kind):

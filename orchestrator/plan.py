@@ -195,6 +195,12 @@ class _Planner:
         for split in ("train", "validation"):
             if not dataset.ids(split):
                 self._problem(("dataset",), f"its split {split!r} has no case; a search needs some.")
+        samples = data.epoch_samples or (None if kind == "slices" else len(dataset.ids("train")))
+        if samples is not None and samples < data.batch:
+            self._problem(
+                ("data", "batch"),
+                f"{data.batch} samples a step, but an epoch has {samples}; lower it, or raise data.epoch_samples.",
+            )
         return DataView(
             absolute(self.job.dataset),
             dataset.digest,

@@ -95,12 +95,18 @@ def write_starter(folder: Path, out: Path | None = None) -> Starter:
         kind="slices of volumes" if volumes else "images",
         patches="; three sizes (D, H, W) read 3D patches" if volumes else "",
         size=list(size),
-        batch=16 if max(size) <= 96 else 8,
+        batch=batch_size(size, None if volumes else sum(sample.split == "train" for sample in plan.samples)),
         objective="dice" if volumes else "miou",
     )
     job.parent.mkdir(parents=True, exist_ok=True)
     job.write_text(text)
     return Starter(job, found, commands)
+
+
+def batch_size(size: tuple[int, int], samples: int | None) -> int:
+    """Samples a step: 16 of small windows, 8 of larger ones, or the power of two that the samples of an epoch allow."""
+    usual = 16 if max(size) <= 96 else 8
+    return usual if samples is None else min(usual, 1 << max(0, samples.bit_length() - 1))
 
 
 def yaml_text(text: str) -> str:

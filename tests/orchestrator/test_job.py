@@ -86,14 +86,19 @@ def test_a_file_that_is_no_job(tmp_path: Path, text: str, expected: str) -> None
         ("2.0e6", ".inf", "5:15: constraints.parameters: must be a finite number, got .inf."),
         ("2.0e6", "1e999", "5:15: constraints.parameters: must be a finite number, got 1e999."),
         ("2.0e6", "-3", "5:15: constraints.parameters: must be > 0, got -3."),
-        ("parameters: 2", "params: 2", "5:15: constraints.params: unknown value 'params'; did you mean"),
+        ("parameters: 2", "params: 2", "5:15: constraints.params: unknown key 'params'; did you mean"),
         (
             "wall: 90s",
             "wall: soon",
             "7:22: budget.wall: expected a time such as 90s, 10m, 2h or 1d, got 'soon'.",
         ),
         ("kind: asha", "kind: ash", "6:36: search.scheduler.kind: unknown value 'ash'; did you mean 'asha'?"),
-        ("[64, 64]", "[64]", "4:8: data.size: expected a list of an integer >= 8 of 2 or 3, got [64]."),
+        ("[64, 64]", "[64]", "4:8: data.size: expected a list of integers >= 8, 2 or 3 of them, got [64]."),
+        (
+            "search:",
+            "objectives: {maximize: dice}\nsearch:",
+            "6:14: objectives.maximize: expected a list of text, got 'dice'.",
+        ),
         ("name: hippo", "name: ../hippo", "2:1: name: only a-z, 0-9 and '-', 1 to 40 characters"),
         (
             "max_epochs: 9",

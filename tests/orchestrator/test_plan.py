@@ -46,6 +46,13 @@ def test_a_screening_scores_networks_of_the_jobs_size_and_classes(dataset: Path)
     assert screening.measure(candidate) == expected
 
 
+def test_a_batch_larger_than_an_epoch_is_told_before_any_trial(dataset: Path) -> None:
+    path = dataset.parent / "job.yaml"
+    path.write_text(f"name: tiny\ndataset: {dataset}\ndata: {{size: [16, 24], batch: 9, epoch_samples: 8}}\n")
+    with pytest.raises(JobError, match=r"3:24: data.batch: 9 samples a step, but an epoch has 8; lower it"):
+        make_plan(*load_job_document(path))
+
+
 def test_without_a_screening_nothing_is_scored(dataset: Path) -> None:
     assert plan_of(dataset, "null").settings.screening is None
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from orchestrator.job import load_job
-from orchestrator.starter import job_name, write_starter, yaml_text
+from orchestrator.starter import batch_size, job_name, write_starter, yaml_text
 from orchestrator.yaml_document import parse_document
 
 
@@ -37,3 +37,18 @@ def test_text_comes_back_from_yaml(text: str) -> None:
 )
 def test_names_that_a_job_may_have(text: str, name: str) -> None:
     assert job_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("size", "samples", "batch"),
+    [
+        ((64, 64), None, 16),
+        ((256, 64), None, 8),
+        ((64, 64), 12, 8),
+        ((64, 64), 1, 1),
+        ((64, 64), 0, 1),
+        ((64, 64), 99, 16),
+    ],
+)
+def test_a_batch_is_no_larger_than_an_epoch(size: tuple[int, int], samples: int | None, batch: int) -> None:
+    assert batch_size(size, samples) == batch
