@@ -171,6 +171,24 @@ def decode_stack(data: bytes, *, where: str) -> Array:
     return np.stack(pages)
 
 
+@_quiet
+def declared_pixel_bytes(path: Path) -> int:
+    """Bytes of the pixels of a picture or stack, as its header declares them.
+
+    Raises:
+        DataError: It has no such header.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            picture = Image.open(file, formats=FORMATS)
+            frames = getattr(picture, "n_frames", 1)
+        except (*_DAMAGED, Image.DecompressionBombError):
+            raise DataError(f"{path}: no picture; replace it.") from None
+        deep = 2 if picture.mode.startswith("I;16") else 1
+        return picture.width * picture.height * len(picture.getbands()) * deep * frames
+
+
 def codec_of(data: bytes) -> str:
     """How a shard stores a picture: its own bytes for ``png`` and ``jpeg``, else ``raw+zstd``."""
     if data.startswith(_PNG):

@@ -155,4 +155,6 @@ def _apart_mm(image: Volume, labels: Volume) -> float:
             for corner in np.ndindex(2, 2, 2)
         ]
     )
-    return float(np.linalg.norm(corners @ (image.affine - labels.affine)[:3].T, axis=1).max())
+    return float(
+        np.sqrt((np.einsum("ij,kj->ki", (image.affine - labels.affine)[:3], corners) ** 2).sum(1)).max()
+    )

@@ -1,5 +1,6 @@
 """Volumes in NIfTI files: voxels, spacing and affine, nothing guessed."""
 
+import errno
 import gzip
 import math
 import zlib
@@ -82,6 +83,8 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
             _check_end(file, image, where)
         zooms = image.header.get_zooms()
     except damaged as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise MemoryError from None  # of the map of a file
         what = " ".join(str(error).split())
         raise DataError(f"{where}: cannot be read as NIfTI ({what}); replace it.") from None
     if values.ndim not in (3, 4) or 0 in values.shape:
@@ -95,11 +98,21 @@ def read_volume(path: Path, *, where: str | None = None) -> Volume:
         )
     voxels = values[None] if values.ndim == 3 else np.moveaxis(values, -1, 0)
     affine = np.asarray(image.affine, dtype=np.float64)
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and edges.all() and abs(np.linalg.det(affine[:3, :3] / edges)) > _FLAT):
+    if not _maps_volume(affine):
         raise DataError(f"{where}: an affine that maps no volume, {affine[:3].tolist()}; correct its header.")
     is_placed = bool(image.header["sform_code"] or image.header["qform_code"])
     return Volume(np.ascontiguousarray(_stored_type(voxels, where)), spacing, affine, is_placed)
+
+
+def _maps_volume(affine: npt.NDArray[np.float64]) -> bool:
+    """Whether the axes of a finite affine span a volume, without the library of linear algebra: it asks for 32 MiB at once."""
+    x, y, z = affine[:3, :3].T
+    edges = float(np.prod([np.sqrt((axis**2).sum()) for axis in (x, y, z)]))
+    return (
+        bool(np.isfinite(affine).all())
+        and edges > 0
+        and abs(float((np.cross(x, y) * z).sum())) > _FLAT * edges
+    )
 
 
 def _check_size(image: Any, path: Path, where: str) -> None:
@@ -123,6 +136,26 @@ def _check_end(file: gzip.GzipFile | BinaryIO, image: Any, where: str) -> None:
         raise DataError(
             f"{where}: more than {MAX_PADDING:,} bytes follow the {declared:,} of its voxels; correct its header or replace it."
         )
+
+
+def declared_voxel_bytes(path: Path) -> int:
+    """Bytes of the voxels of a NIfTI file, as its header declares them.
+
+    Raises:
+        DataError: It has no such header.
+    """
+    import nibabel as nib
+
+    try:
+        image = nib.nifti1.Nifti1Image.from_filename(path)
+        return math.prod(image.shape) * int(image.get_data_dtype().itemsize)
+    except (
+        *_DAMAGED,
+        nib.filebasedimages.ImageFileError,
+        nib.spatialimages.HeaderDataError,
+        nib.wrapstruct.WrapStructError,
+    ):
+        raise DataError(f"{path}: cannot be read as NIfTI; replace it.") from None
 
 
 def whole_labels(values: Array, *, where: str) -> npt.NDArray[np.integer[Any]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workers.data.format import DTYPES, Profile, Row, digest_line, encode_row
+from workers.data.room import enough_memory
 from workers.data.statistics import CaseIntensity, label_counts, measured
 from workers.errors import DataError
 from workers.label_table import LabelTable
@@ -84,7 +85,17 @@ def examine(
         rules: Of its plan.
         table: Of the plan's classes.
         compress: False leaves the payload of the row empty.
+
+    Raises:
+        DataError: There is no memory for it, which says nothing of the case; what is wrong with it is in the finding.
     """
+    with enough_memory(reader, sample):
+        return _examined(reader, sample, rules, table, compress=compress)
+
+
+def _examined(
+    reader: Source, sample: SampleFiles, rules: Rules, table: LabelTable, *, compress: bool
+) -> Examined:
     assert sample.split is not None, "placement gives every case a split"
     try:
         raw = reader.read(sample)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from workers.data.room import AT_ONCE, decoded_bytes, enough_memory
 from workers.data.spread import Spread
 from workers.errors import DataError
-from workers.source import SampleFiles, SourcePlan, open_source
+from workers.source import Array, SampleFiles, Source, SourcePlan, open_source
 from workers.source_sets import MOST_SETS, kept, with_found
 
 CASES = 16  # of one task
@@ -22,6 +23,11 @@ class ScanTask:
 
     kind: str
     samples: tuple[SampleFiles, ...]
+
+    def held_bytes(self) -> int:
+        """As ``CheckTask``."""
+        reader = open_source(self.kind)
+        return AT_ONCE * max(decoded_bytes(reader, sample) for sample in self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +44,30 @@ class Scanned:
 
 
 def scan_part(task: ScanTask) -> Scanned:
-    """Read the labels of some cases."""
+    """Read the labels of some cases.
+
+    Raises:
+        DataError: There is no memory for them.
+    """
     reader = open_source(task.kind)
     values: set[int] = set()
     packed: list[bytes | None] = []
     for sample in task.samples:
-        try:
-            labels = reader.read_sets(sample)
-        except DataError:
+        with enough_memory(reader, sample):
+            labels = _labels(reader, sample)
+        if labels is None:
             packed.append(None)
             continue
         values.update(map(int, np.unique(labels)))
         packed.append(kept(labels) if labels.ndim == 2 else None)
     return Scanned(frozenset(values), tuple(packed))
+
+
+def _labels(reader: Source, sample: SampleFiles) -> Array | None:
+    try:
+        return reader.read_sets(sample)
+    except DataError:  # which the check of the case says again
+        return None
 
 
 def scanned(plan: SourcePlan, kind: str, spread: Spread) -> SourcePlan:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
@@ -18,6 +19,7 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
+from workers.data.room import Room
 from workers.errors import DataError, WorkerError
 
 THREADS = 4  # of one process, the one that asks included; further jobs are processes
@@ -60,12 +62,14 @@ class _Call(Generic[Task]):
         function: What is done.
         tasks: Of all.
         waiting: Numbers of the tasks that nobody has begun.
+        room: Memory that the tasks share.
         told: What came of tasks, by number.
     """
 
     function: Callable[[Task], Any]
     tasks: Sequence[Task]
     waiting: SimpleQueue[int]
+    room: Room
     told: SimpleQueue[tuple[int, Told]] = field(default_factory=SimpleQueue)
 
 
@@ -75,10 +79,12 @@ class LocalSpread:
 
     Args:
         jobs: Threads and processes at most, the thread that asks counted.
+        room: Memory that their tasks share; a task waits until there is enough.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, *, room: Room | None = None) -> None:
         self._jobs = jobs
+        self._room = room or Room()
         self._pipes: list[Connection[Any, Any]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[Thread] = []
@@ -106,7 +112,7 @@ class LocalSpread:
         waiting = self._waiting = SimpleQueue()
         for number in range(len(tasks)):
             waiting.put(number)
-        call = _Call(function, tasks, waiting)
+        call = _Call(function, tasks, waiting, self._room)
         for _ in range(1, min(self._jobs, THREADS, len(tasks))):
             self._begin(_work, call)
         for pipe in self._pipes:
@@ -119,14 +125,15 @@ class LocalSpread:
                     self._begin(_feed, call, pipe)
             own = _next(waiting) if call.told.empty() else None
             if own is not None:
-                call.told.put((own, outcome(function, tasks[own])))
+                call.told.put((own, _outcome(call, own)))
             number, result = call.told.get()
             yield number, result_of(result)
 
     def _begin(self, work: Callable[..., None], *arguments: Any) -> None:
         thread = Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        with suppress(RuntimeError):  # no memory for one more: the others do its share
+            thread.start()
+            self._threads.append(thread)
 
     def _start(self, num_tasks: int) -> "list[Connection[Any, Any]]":
         """Pipes to as many new processes as there are jobs left and tasks for them."""
@@ -149,7 +156,7 @@ def _work(call: _Call[Any]) -> None:
     """Do one task after another; what is no error of a user is raised where the results are asked for."""
     while (number := _next(call.waiting)) is not None:
         try:
-            call.told.put((number, outcome(call.function, call.tasks[number])))
+            call.told.put((number, _outcome(call, number)))
         except BaseException as error:
             call.told.put((number, (False, error)))
 
@@ -158,8 +165,9 @@ def _feed(call: _Call[Any], pipe: "Connection[Any, Any]") -> None:
     """Hand a process one task after another, and pass on what it tells."""
     while (number := _next(call.waiting)) is not None:
         try:
-            pipe.send((call.function, call.tasks[number]))
-            answer: Told = pipe.recv()
+            with call.room.hold(call.tasks[number]):
+                pipe.send((call.function, call.tasks[number]))
+                answer: Told = pipe.recv()
         except (EOFError, OSError, MemoryError):
             what = "a process of the ingest died, perhaps for lack of memory; give fewer --jobs."
             call.told.put((number, (False, DataError(what))))
@@ -167,6 +175,11 @@ def _feed(call: _Call[Any], pipe: "Connection[Any, Any]") -> None:
         except BaseException as error:  # what cannot be pickled, such as a user's own source
             answer = False, error
         call.told.put((number, answer))
+
+
+def _outcome(call: _Call[Any], number: int) -> Told:
+    with call.room.hold(call.tasks[number]):
+        return outcome(call.function, call.tasks[number])
 
 
 def _next(waiting: "SimpleQueue[int]") -> int | None:
@@ -187,6 +200,8 @@ def outcome(
         return True, function(task)
     except WorkerError as error:
         return False, error
+    except MemoryError:
+        return False, DataError("no memory for a task of the ingest; give fewer --jobs.")
     except OSError as error:
         what = f"{error.filename or 'a file'}: cannot be read ({error.strerror or error})"
         return False, DataError(f"{what}; {advice}.")
