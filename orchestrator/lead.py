@@ -160,7 +160,8 @@ def _publishing(plan: Plan, journal: Journal, *, track: bool) -> Iterator[None]:
     command = [sys.executable, "-m", "orchestrator.tracking", plan.job.name]
     # Not in the command line: they may hold passwords.
     places = {JOURNAL_VARIABLE: journal.url, TRACKING_VARIABLE: uri}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **places})
+    quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING"}  # making its tables is nothing to a user
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**quiet, **os.environ, **places})
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.engine.events import Draft
 from orchestrator.engine.leaderboard import Row
-from orchestrator.errors import JournalError, SearchExistsError
+from orchestrator.errors import JournalError, SearchExistsError, UnknownTrialError
 from orchestrator.job import Job, JobError, Retrain, job_from_json, load_job_document
 from orchestrator.journal import Journal
 from orchestrator.lead import Place, lead, led
@@ -226,7 +226,7 @@ def export_trial(
 
     Raises:
         ExportError: The proof fails, or the export exists.
-        JournalError: No such trial, or it has no checkpoint.
+        UnknownTrialError: No such trial, or it has no checkpoint.
     """
     make_importable(Path())
     journal = Journal(journal_url(storage))
@@ -239,7 +239,7 @@ def export_trial(
         rows = [row for row in rows if row.trial == trial]
     if not rows:
         what = "a trial" if trial is None else f"trial {trial}"
-        raise JournalError(
+        raise UnknownTrialError(
             f"search {name!r} has no checkpoint of {what}; 'segsearch leaderboard {name}' lists its trials."
         )
     place = out or export_place(plan.job.storage, name, rows[0].trial)

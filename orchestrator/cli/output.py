@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from orchestrator.progress import ProgressView
 
 
+WIDEST = 10_000  # characters; what a table is measured with
+
+
 def console() -> Console:
     """Standard output; as wide as the text where it is no terminal."""
     if sys.stdout.isatty():
@@ -32,16 +35,23 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table; numbers stand to the right."""
+    """A table; numbers stand to the right and are never cut. Where the screen is narrower, it has no lines."""
+    screen = console()
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) or row[index] is None for row in rows) and bool(
             rows
         )
-        table.add_column(column, justify="right" if numeric else "left")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
         table.add_row(*(cell(value) for value in row))
-    console().print(table)
+    if screen.measure(table, options=screen.options.update(max_width=WIDEST)).maximum > screen.width:
+        table.box, table.padding, table.pad_edge = (
+            None,
+            (0, 1, 0, 0),
+            False,
+        )  # lines would leave no room for words
+    screen.print(table)
 
 
 def cell(value: Any) -> str:

@@ -221,7 +221,7 @@ def verify(
     )
     for metric in ("dice", "miou"):
         if metric in proof["recorded"]:
-            again = {name: round(scores[metric], 6) for name, scores in proof["measured"].items()}
+            again = ", ".join(f"{scores[metric]:.6f} by {name}" for name, scores in proof["measured"].items())
             print(f"  {metric}: recorded {proof['recorded'][metric]:.6f}, measured again {again}")
 
 
@@ -328,9 +328,8 @@ def print_comparison(result: dict[str, Any]) -> None:
         cost += f" worker-seconds; the preset alone: {result['baseline_worker_seconds']:.0f}"
     console().print(cost, highlight=False)
     if "difference" in result:
-        console().print(
-            verdict(result["difference"], result["preset"]["name"]), highlight=False, soft_wrap=True
-        )
+        said = verdict(result["difference"], result["preset"]["name"], cases=cases)
+        console().print(said, highlight=False, soft_wrap=True)
 
 
 def print_metrics(entries: dict[str, dict[str, Any]], split: str) -> None:
@@ -342,8 +341,12 @@ def print_metrics(entries: dict[str, dict[str, Any]], split: str) -> None:
         print_table(f"Metrics on {split}; distances in mm, of images in pixels", ("", *found), rows)
 
 
-def verdict(difference: dict[str, float], preset: str) -> str:
+def verdict(difference: dict[str, float], preset: str, *, cases: int) -> str:
     """Plainly which of the two is better, as far as these cases show."""
+    if cases < 2:
+        return (
+            f"One case cannot show whether the winner or {preset} is better: {difference['dice']:+.4f} Dice."
+        )
     text = f"{difference['dice']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
     if difference["low"] > 0:
         return f"The winner is better than {preset}: {text} Dice."

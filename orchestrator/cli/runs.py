@@ -352,7 +352,10 @@ def status(
     if as_json:
         print_json(facts)
     else:
-        print_table(f"search {name}", ("what", "value"), list(facts.items()))
+        rejected = ", ".join(f"{number} by {reason}" for reason, number in facts["rejected"].items())
+        print_table(
+            f"search {name}", ("what", "value"), list((facts | {"rejected": rejected or None}).items())
+        )
 
 
 def _finish(name: str, result: dict[str, Any], storage: str, as_json: bool) -> None:

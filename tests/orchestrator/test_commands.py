@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import typer
 from PIL import Image
+from rich.console import Console
 
 from orchestrator.cli.main import app
 from orchestrator.cli.main import run as run_command
+from orchestrator.cli.output import print_table
 from orchestrator.cli.results import verdict
 from orchestrator.engine import events
 from orchestrator.journal import Journal
@@ -174,4 +176,22 @@ def test_retraining_is_watched_and_may_run_elsewhere(
     ],
 )
 def test_what_a_comparison_says(low: float, high: float, sentence: str) -> None:
-    assert verdict({"dice": 0.02, "low": low, "high": high}, "unet") == sentence
+    assert verdict({"dice": 0.02, "low": low, "high": high}, "unet", cases=9) == sentence
+
+
+def test_one_case_shows_nothing() -> None:
+    said = verdict({"dice": 0.02, "low": 0.02, "high": 0.02}, "unet", cases=1)
+    assert said == "One case cannot show whether the winner or unet is better: +0.0200 Dice."
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_narrow_screen_cuts_neither_numbers_nor_names(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("orchestrator.cli.output.console", lambda: Console(width=width))
+    columns = ("rank", "trial", "name", "purpose", "epochs", "value", "parameters", "worker-s", "status")
+    row = (1, 29, "small_deeplabv3plus", "retrain", 270, 0.8474, 31_452_675, 3090, "completed")
+    print_table("leaderboard (15 of 30 trials)", columns, [row])
+    out = capsys.readouterr().out
+    assert "…" not in out and max(map(len, out.splitlines())) <= width
+    assert "31,452,675" in out and "small_deeplabv3" in out and ("┃" in out) is (width == 120)
