@@ -18,6 +18,7 @@ import math
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -35,6 +36,7 @@ from workers.reach import find_fault
 RUN_LEG = "workers.leg:run_leg"
 FOLDER = "segsearch-ray-"  # short: paths of sockets below it may have 107 characters
 CLOSE_S = 5.0
+KNOCK_S = 10.0  # for a cluster's port to open
 YOUNG_S = 60.0  # a folder younger than this may belong to a driver that has not locked it yet
 PROOF_S = 60.0  # for every node to show what it reaches
 LOCAL_SETTINGS = {
@@ -68,6 +70,7 @@ def join(address: str) -> tuple[Node, ...]:
 
     if not ray.is_initialized():
         try:
+            _knock(address)
             _quiet()
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="segsearch")
         except Exception as error:
@@ -76,6 +79,18 @@ def join(address: str) -> tuple[Node, ...]:
                 "in RAY_AUTH_TOKEN_PATH, and RAY_AUTH_MODE=token."
             ) from error
     return tuple(_node(found) for found in _alive())
+
+
+def _knock(address: str) -> None:
+    """Where nothing listens Ray itself waits for minutes before it says so.
+
+    Raises:
+        OSError: Nothing listens.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in address:
+        with socket.create_connection((host, int(port)), timeout=KNOCK_S):
+            pass
 
 
 class RayTuneExecutor:
