@@ -25,18 +25,16 @@ class ProgressView:
 
     Attributes:
         console: Where to draw.
-        quiet: Draw nothing.
     """
 
     console: Console
-    quiet: bool = False
     _bar: Progress | None = None
     _task: TaskID | None = None
     _said: float = 0.0
     _started: float = field(default_factory=time.time)
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal and not self.quiet:
+        if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -57,8 +55,6 @@ class ProgressView:
 
     def __call__(self, event: Event | None, engine: "Engine") -> None:
         """Told each event, and None now and then."""
-        if self.quiet:
-            return
         if event is not None and (line := describe(event, engine.state)):
             self.console.print(line, highlight=False, soft_wrap=True)
         if self._bar is not None and self._task is not None:
