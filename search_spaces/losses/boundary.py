@@ -20,9 +20,10 @@ class Boundary(LossTerm):
         scaled: Whether distances are in units of the sample's diagonal; otherwise of the data set's spacing, as published.
 
     Source: Kervadec et al. 2019, "Boundary loss for highly unbalanced segmentation", Eq. 5, arXiv:1812.07032.
-    Deviations: both sides of the border are off by half a pixel, where the authors' code sets the inner side to 0, so that no
-        pixel of the border is without gradient; distances in diagonals, so that the weight does not grow with the image. A
-        class that is absent or fills the sample has phi = 0, as published: false positives there are left to other terms.
+    Deviations: the mean instead of the integral, over K classes; both sides of the border are off by half a pixel, where the
+        authors' code sets the inner side to 0, so that no pixel of the border is without gradient; distances in diagonals, so
+        that the weight does not grow with the image. A class that is absent or fills the sample has phi = 0, as published:
+        false positives there are left to other terms.
     """
 
     background: bool = False

@@ -28,8 +28,8 @@ class HausdorffConvolution(LossTerm):
 
     Source: Karimi & Salcudean 2019, "Reducing the Hausdorff distance in medical image segmentation with convolutional neural
         networks", Eq. 16, arXiv:1904.10030.
-    Deviations: divided by the sum of weights; Fourier transforms instead of direct convolutions; the ground outside the image
-        belongs to no class.
+    Deviations: divided by the sum of weights; K classes, averaged; the soft threshold at one half is stretched to [0, 1];
+        Fourier transforms instead of direct convolutions; the ground outside the image belongs to no class.
     """
 
     radii: tuple[float, ...] = (3.0, 6.0, 9.0, 12.0, 15.0, 18.0)  # the paper's, about pixels

@@ -26,8 +26,8 @@ class HausdorffDistance(LossTerm):
 
     Source: Karimi & Salcudean 2019, "Reducing the Hausdorff distance in medical image segmentation with convolutional neural
         networks", Eq. 8, arXiv:1904.10030.
-    Deviations: where a mask is empty or fills the sample, its border is a diagonal away, so that false positives on an empty
-        label cost something; distances in diagonals.
+    Deviations: K classes, averaged; where a mask is empty or fills the sample, its border is a diagonal away, so that false
+        positives on an empty label cost something; distances in diagonals.
     """
 
     alpha: float = 2.0  # the paper's

@@ -29,7 +29,8 @@ class HausdorffErosion(LossTerm):
 
     Source: Karimi & Salcudean 2019, "Reducing the Hausdorff distance in medical image segmentation with convolutional neural
         networks", Eq. 11-12, arXiv:1904.10030.
-    Deviations: divided by the sum of weights, so that it lies in [0, 1]; erosions count pixels, whatever their spacing.
+    Deviations: K classes, averaged; divided by the sum of weights, so that it lies in [0, 1]; erosions count pixels, whatever
+        their spacing.
     """
 
     alpha: float = 2.0  # the paper's

@@ -24,7 +24,7 @@ class UNetBorder(LossTerm):
         width: sigma of the paper, > 0, in the unit of the data set's spacing.
 
     Source: Ronneberger et al. 2015, "U-Net", Eq. 2, arXiv:1505.04597; the survey's Eq. 6 adds the map where it multiplies.
-    Deviations: the class weight w_c is 1; weigh classes by another term.
+    Deviations: the mean over valid pixels instead of the sum; the class weight w_c is 1; weigh classes by another term.
     """
 
     strength: float = 10.0  # the paper's
