@@ -8,7 +8,7 @@ import typer
 
 from orchestrator.cli import upkeep
 from orchestrator.cli.bars import progress_bars
-from orchestrator.cli.options import AsJson
+from orchestrator.cli.options import AsJson, Location
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.preview import load_preview, show_preview
 from orchestrator.places import absolute
@@ -18,10 +18,6 @@ if TYPE_CHECKING:  # importing it takes a while, which --help need not wait for
     from workers.data.spread import Spread
 
 app = typer.Typer(help="Make, look at, check and copy data sets.", no_args_is_help=True)
-
-Location = Annotated[
-    str, typer.Argument(help="Folder or s3://bucket/prefix of a data set.", show_default=False)
-]
 
 
 @app.command()
@@ -143,7 +139,11 @@ def info(
     print_table(
         f"data set {location}",
         ("what", "value"),
-        [(key, text(v)) for key, v in facts.items() if key not in tables],
+        [
+            (key, "\n".join(v) if key == "notes" else text(v) or "-")
+            for key, v in facts.items()
+            if key not in tables
+        ],
     )
     splits = [
         (name, split["cases"], split["groups"], split["ignored_pixels"])

@@ -10,6 +10,9 @@ from orchestrator.places import absolute
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 JobFile = Annotated[Path, typer.Argument(help="The job file.", show_default=False)]
+Location = Annotated[
+    str, typer.Argument(help="Folder or s3://bucket/prefix of a data set.", show_default=False)
+]
 Search = Annotated[str, typer.Argument(help="Name of the search.", show_default=False)]
 Storage = Annotated[str, typer.Option(help="Folder with the journal, where SEGSEARCH_JOURNAL is not set.")]
 InProcess = Annotated[
@@ -26,7 +29,11 @@ Address = Annotated[
 AllowOpen = Annotated[bool, typer.Option("--allow-open", help="Accept a cluster that asks for no token.")]
 Dataset = Annotated[str | None, typer.Option(help="The data set, instead of where the job says.")]
 JobStorage = Annotated[
-    str | None, typer.Option("--storage", help="For checkpoints and exports, instead of where the job says.")
+    str | None,
+    typer.Option(
+        "--storage",
+        help="For checkpoints, exports and, in a folder, the journal; instead of where the job says.",
+    ),
 ]
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Do not publish to MLflow.")]
 

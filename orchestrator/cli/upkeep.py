@@ -8,14 +8,10 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.bars import progress_bars
-from orchestrator.cli.options import AsJson
+from orchestrator.cli.options import AsJson, Location
 from orchestrator.cli.output import print_json
 from orchestrator.duration import duration_s
 from workers.errors import DataError
-
-Location = Annotated[
-    str, typer.Argument(help="Folder or s3://bucket/prefix of a data set.", show_default=False)
-]
 
 
 def add_to(app: typer.Typer) -> None:
