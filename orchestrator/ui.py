@@ -1,11 +1,11 @@
 """The MLflow UI for a storage folder, on loopback, with the settings that make it quick."""
 
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -131,6 +131,6 @@ def wait_until_up(url: str, server: subprocess.Popen[bytes], *, limit_s: float =
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2):
                 return
-        except (urllib.error.URLError, OSError):
+        except (OSError, http.client.HTTPException):  # nobody yet, or somebody else who speaks no HTTP
             time.sleep(0.2)
     raise UiError(f"the MLflow server does not answer at {url} within {limit_s:.0f} s.")

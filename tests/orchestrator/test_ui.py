@@ -1,6 +1,8 @@
 """Where the viewer leads."""
 
 import socket
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from orchestrator.journal import Cursor, Journal
 from orchestrator.places import JOURNAL_VARIABLE, TRACKING_VARIABLE, journal_url
 from orchestrator.tracking import CONSUMER, Published
-from orchestrator.ui import UiError, run_lists, serve
+from orchestrator.ui import UiError, run_lists, serve, wait_until_up
 
 
 @pytest.mark.parametrize(
@@ -45,3 +47,22 @@ def test_a_port_that_is_taken_is_said_before_anything_is_done(
         ):
             serve(str(tmp_path), port=port, say=print)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_server_that_speaks_no_http_is_not_taken_for_the_viewer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"\x00\x01\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        with subprocess.Popen(["sleep", "60"]) as server:
+            with pytest.raises(UiError, match="does not answer"):
+                wait_until_up(url, server, limit_s=0.1)
+            server.kill()
+        thread.join()
