@@ -1,13 +1,11 @@
 """Optuna's studies, rebuilt from the history at each proposal: nothing is kept between asks.
 
 A rung has its own study: a trial that reached the rung stands there complete, with its values at that rung, and values of
-different epochs never mix. A sampler asks on the highest rung that knows enough. Or it asks by rank: one study of all scored
-trials, whose values are their places when those of higher rungs go before those left behind. Only who was better is told then,
-which is all that a sampler needs that divides trials into good and bad ones.
+different epochs never mix. A sampler asks on the highest rung that knows enough.
 
-There are two views of a space. ``ask`` shows each decision as it is made, which suits samplers that look at one decision at
-a time. ``ask_encoded`` shows the fixed-width encoding, where every trial has every parameter: samplers that relate decisions
-to each other (genetic, Gaussian process) drop what some trials do not have, and would see little of a conditional space.
+``ask_encoded`` shows the fixed-width encoding, where every trial has every parameter: samplers that relate decisions to each
+other (genetic, Gaussian process) drop what some trials do not have, and would see little of a conditional space. What looks at
+one decision at a time (``parzen``) sees each as it is made.
 
 Deviations: a parameter's name carries the digest of its domain, as the domain at a path may depend on other choices and
     Optuna refuses a changed one under the same name.
@@ -19,7 +17,8 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import optuna
@@ -29,7 +28,6 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.engine.encoding import Encoding, encoding_of
-from orchestrator.engine.population import best_first, scored
 from orchestrator.engine.sampler import History, Observation
 from search_spaces.candidate import Candidate
 from search_spaces.domain import Choice, Domain, Integer, Real, quantise
@@ -59,29 +57,13 @@ class Shown:
 def highest_rung(history: History, enough: int) -> int | None:
     """Epochs of the highest rung with at least ``enough`` scores, if any."""
     counts = dict.fromkeys(history.rungs, 0)
+    top = history.rungs[-1]
     for observation in history.observations:
         for epoch, _ in observation.scores:
             counts[epoch] += 1
+        if counts[top] >= enough:
+            return top
     return max((epoch for epoch, count in counts.items() if count >= enough), default=None)
-
-
-def ask(space: Space, history: History, *, sampler: BaseSampler, shown: Shown) -> Candidate:
-    """What a sampler of Optuna suggests when it sees each decision under its own name."""
-    trials = study_trials(history, shown, lambda trace: optuna_parameters(space, trace))
-    return suggest(space, _study(history, sampler, trials).ask())
-
-
-def ask_ranked(space: Space, history: History, *, sampler: BaseSampler) -> Candidate:
-    """What a sampler of Optuna suggests that sees each decision under its own name, and of all scored trials the rank."""
-    order = best_first(scored(history))
-    places = {id(item): (float(len(order) - place),) for place, item in enumerate(order)}
-    ranked = [
-        replace(item, scores=((0, places[id(item)]),)) if id(item) in places else item
-        for item in history.observations
-    ]
-    known = History(ranked, (0,))
-    trials = study_trials(known, Shown(0), lambda trace: optuna_parameters(space, trace))
-    return suggest(space, _study(known, sampler, trials).ask())
 
 
 def ask_encoded(
@@ -97,7 +79,7 @@ def ask_encoded(
     trials = study_trials(
         history, shown, lambda trace: _encoded(space, json.dumps(trace)), attributes=attributes
     )
-    trial = _study(history, sampler, trials).ask()
+    trial = study_of(history, sampler, trials).ask()
     point = []
     for path in encoding.axes:
         found = _axis(encoding, path)
@@ -196,7 +178,9 @@ def study_trials(
             state, more = TrialState.RUNNING, {}
         else:
             continue
-        trials.append(_trial(observation, state, score, parameters(observation.trace), more))
+        trials.append(
+            frozen_trial(observation, state, score, parameters=parameters(observation.trace), attributes=more)
+        )
     return trials
 
 
@@ -211,20 +195,23 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _study(history: History, sampler: BaseSampler, trials: list[FrozenTrial]) -> optuna.Study:
+def study_of(history: History, sampler: BaseSampler, trials: list[FrozenTrial]) -> optuna.Study:
+    """A study of these trials, for the objectives of a history."""
     with quiet():
         study = optuna.create_study(directions=["maximize"] * history.num_objectives, sampler=sampler)
     study.add_trials(trials)
     return study
 
 
-def _trial(
+def frozen_trial(
     observation: Observation,
     state: TrialState,
     score: tuple[float, ...] | None,
+    *,
     parameters: Parameters,
-    attributes: Mapping[str, Any],
+    attributes: Mapping[str, Any] = MappingProxyType({}),
 ) -> FrozenTrial:
+    """A proposal as a trial that a study takes in."""
     params, distributions = parameters
     trial = create_trial(
         state=state,

@@ -4,17 +4,16 @@ Source: Bergstra et al. 2011, "Algorithms for hyper-parameter optimization", sec
     "Multiobjective tree-structured Parzen estimator". Proposals that broke a limit are ranked below all others by their
     excess, as Optuna does.
 Deviations: with one objective the estimator sees ranks over all rungs, as on a high rung alone there are only good trials,
-    and it would learn to avoid the worse of these. With several it sees the newest ``most`` scores of the highest rung that
-    holds enough, as its time grows with their square.
+    and it would learn to avoid the worse of these; of more than 500 scored trials it sees the best and the newest (``parzen``).
+    With several it sees the newest ``most`` scores of the highest rung that holds enough, as its time grows with their square.
 """
 
 import random
 from dataclasses import dataclass
 
-import optuna
-
+from orchestrator.engine.parzen import ask, ask_ranked
 from orchestrator.engine.sampler import History, Sampler
-from orchestrator.engine.study import Shown, ask, ask_ranked, highest_rung
+from orchestrator.engine.study import highest_rung
 from search_spaces.candidate import Candidate
 from search_spaces.register import entry
 from search_spaces.space import Space, sample
@@ -40,9 +39,6 @@ class TreeParzen(Sampler):
         rung = highest_rung(history, self.startup)
         if rung is None:
             return sample(space, random.Random(seed))
-        sampler = optuna.samplers.TPESampler(
-            n_startup_trials=0, n_ei_candidates=self.draws, multivariate=False, seed=seed % 2**32
-        )
         if history.num_objectives == 1:
-            return ask_ranked(space, history, sampler=sampler)
-        return ask(space, history, sampler=sampler, shown=Shown(rung, self.most))
+            return ask_ranked(space, history, draws=self.draws, seed=seed)
+        return ask(space, history, rung=rung, most=self.most, draws=self.draws, seed=seed)
