@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 VOLUME_AXES = ("x", "y", "z")
 IMAGE_AXES = ("height", "width")
 _MAX_ID = 120
+_MOST_INNER = 20  # folders in which a layout is looked for, where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +197,23 @@ def recognise(folder: Path) -> str:
         return found[0]
     layouts = "; ".join(f"{source.kind}: {source.layout}" for source in sources)
     if not found:
+        inner, kind = _layout_within(folder, sources)
+        if inner is not None:
+            raise DataError(f"{folder}: no known layout, but {inner.name} in it is of {kind}; give {inner}.")
         raise DataError(
             f"{folder}: no known layout. Looked for {layouts}. Arrange the files like one of them."
         )
     raise DataError(f"{folder}: looks like {' and '.join(found)}; say which with --source. ({layouts})")
+
+
+def _layout_within(folder: Path, sources: Sequence[Source]) -> tuple[Path | None, str]:
+    """The first folder within one that has a layout, and its kind."""
+    with readable(folder):
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir())[:_MOST_INNER]:
+            kind = next((source.kind for source in sources if source.recognise(inner)), None)
+            if kind is not None:
+                return inner, kind
+    return None, ""
 
 
 def open_source(kind: str) -> Source:

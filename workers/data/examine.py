@@ -9,7 +9,7 @@ from workers.data.room import enough_memory
 from workers.data.statistics import CaseIntensity, label_counts, measured
 from workers.errors import DataError
 from workers.label_table import LabelTable
-from workers.source import RawCase, SampleFiles, Source, SourceClass, SourcePlan
+from workers.source import RawCase, SampleFiles, Source, SourceClass, SourcePlan, printable
 from workers.source_pairs import shown
 
 
@@ -101,6 +101,9 @@ def _examined(
         raw = reader.read(sample)
     except DataError as error:
         return Examined(Finding(sample.id, (str(error),)))
+    except PermissionError as error:
+        what = printable(f"{error.filename}: cannot be read ({error.strerror})")
+        return Examined(Finding(sample.id, (f"{what}; make it readable",)))
     wrong = [*_image_problems(sample, raw, rules), *_label_problems(sample, raw, table)]
     channels = raw.image.shape[0] if raw.image.ndim == len(rules.axes) + 1 else None
     if wrong:

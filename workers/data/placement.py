@@ -22,20 +22,15 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
     samples, group_problems = with_groups(folder, plan.samples)
     samples, split_problems = with_splits(folder, samples)
     regions, region_problems = with_regions(folder, plan)
-    id_problems = [problem for sample in samples if (problem := id_problem(sample.id)) is not None]
-    unreadable = sorted(
-        {sample.group for sample in samples if not sample.group.isprintable()}
-        - {sample.id for sample in samples}
-    )
-    if unreadable:
-        id_problems.append(first_five("groups are not printable text", unreadable))
-    samples = tuple(sample for sample in samples if sample.id.isprintable() and sample.group.isprintable())
     notes = [*plan.notes, *_twin_notes(samples)]
     if len(samples) < len(plan.samples):
         notes.append(
             f"{len(plan.samples) - len(samples)} cases that {SPLITS_FILE} does not list were left out"
         )
-    if samples and all(sample.split is None for sample in samples):
+    text_problems = _text_problems(samples)
+    samples = tuple(sample for sample in samples if sample.id.isprintable() and sample.group.isprintable())
+    is_drawn = bool(samples) and all(sample.split is None for sample in samples)
+    if is_drawn:
         drawn, by_hash = draw_splits(sample.group for sample in samples)
         samples = tuple(replace(sample, split=drawn.get(sample.group)) for sample in samples)
         notes.append(_drawn_note(samples, by_hash))
@@ -45,19 +40,21 @@ def place(plan: SourcePlan, folder: Path) -> SourcePlan:
         *group_problems,
         *split_problems,
         *region_problems,
-        *id_problems,
+        *text_problems,
         *of_classes,
-        *_split_problems(samples),
+        *_split_problems(samples, is_drawn=is_drawn),
     ]
     coloured = any(is_packed(item.value) for item in plan.classes or ())
     ordered = tuple(
         sorted((replace(sample, coloured=coloured) for sample in samples), key=lambda sample: sample.id)
     )
-    classes = (
-        None if of_classes and not coloured else plan.classes
-    )  # else each label of each case is wrong, too
     return replace(
-        plan, samples=ordered, problems=tuple(problems), notes=tuple(notes), regions=regions, classes=classes
+        plan,
+        samples=ordered,
+        problems=tuple(problems),
+        notes=tuple(notes),
+        regions=regions,
+        classes=None if of_classes and not coloured else plan.classes,  # else each label is wrong, too
     )
 
 
@@ -98,9 +95,19 @@ def class_problems(classes: Sequence[SourceClass]) -> list[str]:
     return problems
 
 
-def _split_problems(samples: Sequence[SampleFiles]) -> list[str]:
+def _text_problems(samples: Sequence[SampleFiles]) -> list[str]:
+    problems = [problem for sample in samples if (problem := id_problem(sample.id)) is not None]
+    strange = {sample.group for sample in samples if not sample.group.isprintable()}
+    strange -= {sample.id for sample in samples}
+    return problems + ([first_five("groups are not printable text", sorted(strange))] if strange else [])
+
+
+def _split_problems(samples: Sequence[SampleFiles], *, is_drawn: bool) -> list[str]:
     if not samples:
         return ["0 cases; give images with their labels"]
+    num_groups = len({sample.group for sample in samples})
+    if is_drawn and num_groups < len(SPLITS):
+        return [f"{num_groups} groups of cases; the splits need {len(SPLITS)} and more; add cases"]
     places: dict[str, set[str]] = defaultdict(set)
     counts = dict.fromkeys(SPLITS, 0)
     for sample in samples:

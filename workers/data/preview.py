@@ -15,7 +15,7 @@ from workers.data.spread import LocalSpread
 from workers.data.survey import Survey
 from workers.label_table import LabelTable
 from workers.picture import overlay, palette, png
-from workers.source import SourcePlan
+from workers.source import SourcePlan, readable
 
 COLUMNS, ROWS = 4, 3
 TILE_PX = 240
@@ -94,7 +94,8 @@ def preview(folder: Path, *, source: str | None = None, on_progress: Progress | 
     thumbnails: list[tuple[Array, Array]] = []
     spacings: set[tuple[float, ...]] = set()
     for number, sample in enumerate(plan.samples):
-        examined = examine(reader, sample, rules, table, compress=False)
+        with readable(folder):
+            examined = examine(reader, sample, rules, table, compress=False)
         is_right = survey.add(sample, examined.finding)
         if is_right and examined.raw is not None:
             if examined.raw.spacing is not None:

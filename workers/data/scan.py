@@ -66,7 +66,7 @@ def scan_part(task: ScanTask) -> Scanned:
 def _labels(reader: Source, sample: SampleFiles) -> Array | None:
     try:
         return reader.read_sets(sample)
-    except DataError:  # which the check of the case says again
+    except (DataError, PermissionError):  # which the check of the case says again
         return None
 
 

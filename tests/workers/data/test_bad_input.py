@@ -15,6 +15,7 @@ from PIL import Image
 from workers.data.ingest import ingest
 from workers.errors import DataError
 from workers.image_file import decode_image, decode_mask
+from workers.source import recognise
 
 Damage = Callable[[Path], None]
 
@@ -278,3 +279,29 @@ def test_a_folder_that_may_not_be_read_is_named(images: Path, tmp_path: Path) ->
         assert "images: cannot be read (Permission denied)" in refused(images, tmp_path)
     finally:
         (images / "images").chmod(0o755)
+
+
+def test_too_few_cases_are_counted(pair: Path, tmp_path: Path) -> None:
+    for place in ("images", "labels"):
+        (pair / place / "v1.nii.gz").unlink()
+    assert "2 groups of cases; the splits need 3 and more; add cases" in refused(pair, tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_one_bad_case(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def forbidden(path: Path) -> bytes:
+        if path.name == "shot1.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    assert "shot1.png: cannot be read (Permission denied); make it readable" in refused(images, tmp_path)
+
+
+def test_a_folder_around_the_data_is_told_from_it(images: Path) -> None:
+    (images.parent / "another").mkdir()
+    with pytest.raises(DataError, match=f"no known layout, but shots in it is of image_masks; give {images}"):
+        recognise(images.parent)
