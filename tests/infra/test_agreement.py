@@ -110,3 +110,10 @@ def test_the_image_with_the_code_holds_every_package() -> None:
         name.removesuffix("*") for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
     }
     assert set(re.findall(r"COPY (\w+) /srv/code/\w+", dockerfile)) == packages
+
+
+def test_no_ray_of_ours_reports_its_use() -> None:
+    compose = COMPOSE.read_text() + (INFRA / "compose" / "compose.gpu.yaml").read_text()
+    assert compose.count("- start\n") == compose.count("- --disable-usage-stats\n") == 3
+    for name in ("raycluster.yaml", "rayjob.yaml"):
+        assert '{name: RAY_USAGE_STATS_ENABLED, value: "0"}' in (INFRA / "kuberay" / name).read_text()
