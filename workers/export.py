@@ -116,7 +116,7 @@ def export(trained: Trained, dataset: Dataset, folder: Path, *, raw: Path | None
         check_same_cases(cases, dataset)
         evidence = prove(making, cases, split=trained.split, recorded=trained.metrics, trained=network)
         (making / DRAWING).write_bytes(draw_network(description))
-        (making / CARD).write_text(model_card(description, trained.facts, evidence))
+        (making / CARD).write_text(model_card(description, trained.facts, evidence, from_raw=raw is not None))
         proof = {
             "format": 1,
             "made_at": time.time(),

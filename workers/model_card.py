@@ -9,13 +9,14 @@ from workers.network_file import Description
 from workers.regions import in_words
 
 
-def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
+def model_card(description: Description, facts: JSON, evidence: JSON, *, from_raw: bool) -> str:
     """Markdown of the card.
 
     Args:
         description: The exported network.
         facts: Search, trial, epoch, seed, worker-seconds, and what else the caller wants to be told.
         evidence: What ``workers.export.prove`` measured.
+        from_raw: Whether it began with the raw files; else with the stored cases.
     """
     numbers = profile(
         description.candidate.architecture,
@@ -23,6 +24,8 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
         num_classes=description.num_outputs,
         input_size=description.view.size,
     )
+    source = "raw files" if from_raw else "the stored cases"
+    example = "image.png" if description.view.view == "images" else "image.nii.gz"
     rows = [f"| {key.replace('_', ' ')} | {value} |" for key, value in facts.items()]
     scores = evidence["measured"]["torch"]
     per_class = [
@@ -53,7 +56,7 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
             f"| MACs a window | {numbers.macs:,} |",
             f"| data digest | `{description.view.digest}` |",
             "",
-            f"## Scores on {evidence['split']} ({len(evidence['cases'])} cases), measured from raw files",
+            f"## Scores on {evidence['split']} ({len(evidence['cases'])} cases), measured from {source}",
             "",
             f"| {of} | Dice | IoU |",
             "|---|---|---|",
@@ -70,7 +73,7 @@ def model_card(description: Description, facts: JSON, evidence: JSON) -> str:
             "",
             "## Use",
             "",
-            "    segsearch predict THIS_FOLDER image.nii.gz --out predictions",
+            f"    segsearch predict THIS_FOLDER {example} --out predictions",
             "    segsearch verify THIS_FOLDER",
             "",
             "## Candidate",

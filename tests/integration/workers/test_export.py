@@ -153,6 +153,8 @@ def test_an_export_without_raw_files_says_so(
     monkeypatch.chdir(stored.parent)
     proof = export(pictures.trained, open_dataset(stored.name), tmp_path / "export", raw=None)
     assert proof["data"]["raw"] is None
+    card = (tmp_path / "export" / "model_card.md").read_text()
+    assert "measured from the stored cases" in card and "THIS_FOLDER image.png --out" in card
     monkeypatch.chdir(tmp_path)
     assert verify(tmp_path / "export")["evidence"] == f"the stored data set {stored.resolve()}"
 
