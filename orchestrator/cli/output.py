@@ -35,7 +35,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table; numbers stand to the right and are never cut. Where the screen is narrower, it has no lines."""
+    """A table; numbers stand to the right and are never cut. Where the screen is too narrow for its words, it has no lines."""
     screen = console()
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
@@ -45,7 +45,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
         table.add_row(*(cell(value) for value in row))
-    if screen.measure(table, options=screen.options.update(max_width=WIDEST)).maximum > screen.width:
+    if screen.measure(table, options=screen.options.update(max_width=WIDEST)).minimum > screen.width:
         table.box, table.padding, table.pad_edge = (
             None,
             (0, 1, 0, 0),
