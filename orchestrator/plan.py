@@ -10,7 +10,7 @@ from orchestrator.engine.sampler import Breeder, Sampler
 from orchestrator.engine.screening import Screening
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.job import Job, JobError
-from orchestrator.loss_gate import make_loss_gate
+from orchestrator.loss_gate import fault_of_space, make_loss_gate
 from orchestrator.places import absolute, search_folder
 from orchestrator.plugins import PluginError, load_plugin, plugin_digests
 from orchestrator.rules import engine_settings, sampler_names, sampler_of
@@ -138,6 +138,8 @@ class _Planner:
         if self.problems or not (dataset and view and space and slots):
             raise JobError(self.document.source, self.problems)
         settings = self._settings(dataset, view, space, slots)
+        if fault := fault_of_space(space, settings.loss_gate):
+            self._problem(("space",), f"its only loss cannot train a network: {fault.message.rstrip('.')}.")
         against = self._against(space)
         if self.problems:
             raise JobError(self.document.source, self.problems)

@@ -1,8 +1,11 @@
 """The gate of losses: what it lets pass, what it names, and that equal losses are looked at once."""
 
 import random
+from dataclasses import replace
 
-from orchestrator.loss_gate import make_loss_gate
+from orchestrator.loss_gate import fault_of_space, make_loss_gate
+from search_spaces.candidate import Candidate
+from search_spaces.domain import Choice
 from search_spaces.loss import Loss, Weighted
 from search_spaces.loss_battery import fault_of
 from search_spaces.loss_presets import loss_presets
@@ -12,7 +15,9 @@ from search_spaces.losses.detection import Detection
 from search_spaces.losses.dice import Dice
 from search_spaces.losses.focal import Focal
 from search_spaces.losses.topology import Topology
-from search_spaces.space import load_space, sample
+from search_spaces.losses.weighted_cross_entropy import WeightedCrossEntropy
+from search_spaces.preset import load_preset
+from search_spaces.space import Choose, Space, load_space, sample
 from workers.trainer import GIVEN
 
 
@@ -51,3 +56,21 @@ def test_equal_losses_are_looked_at_once() -> None:
     gate(same)
     after = fault_of.cache_info()
     assert (after.hits, after.misses) == (before.hits + 1, before.misses)
+
+
+def test_a_space_whose_only_loss_cannot_train_is_told_before_a_search() -> None:
+    good = Loss((Weighted(CrossEntropy()),))
+    many = Loss((Weighted(WeightedCrossEntropy((1.0, 2.0, 3.0, 4.0))),))
+    gate = make_loss_gate(3)
+
+    def with_losses(*losses: Loss) -> Space:
+        def space(choose: Choose) -> Candidate:
+            found = load_preset("small_unet").candidate()
+            return replace(found, loss=losses[choose("which", Choice(tuple(range(len(losses)))))])
+
+        return space
+
+    assert fault_of_space(with_losses(good), gate) is None
+    fault = fault_of_space(with_losses(many), gate)
+    assert fault is not None and "4 weights given for 3 classes; leave some out" in fault.message
+    assert fault_of_space(with_losses(many, good), gate) is None  # the search turns down one of two
