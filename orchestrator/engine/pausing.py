@@ -82,12 +82,15 @@ class Pausing:
         elif trial.leg is not None and trial.epoch not in self._epochs:
             return  # on its way between two rungs
         key, group = self._group_of[trial.number]
-        self._cohorts.open(key)
+        is_synchronous = self._scheduler.kind == "halving"
+        if is_synchronous:
+            self._cohorts.open(key)
         for level, rung in enumerate(group.rungs, start=group.first):
             ends_here = trial.allowed == rung.epoch
             if trial.epoch >= rung.epoch and trial.number not in rung.scores:
                 rung.arrive(trial.number, trial.scores.get(rung.epoch), trial.macs)
-                self._cohorts.learn(key, trial.scores.get(rung.epoch))
+                if is_synchronous:
+                    self._cohorts.learn(key, trial.scores.get(rung.epoch))
             if trial.number in rung.scores:
                 rung.pause(trial.number, pauses=ends_here and trial.status == "paused")
             is_coming = trial.verdict is None and trial.epoch < rung.epoch and ends_here

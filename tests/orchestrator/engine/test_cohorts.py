@@ -12,7 +12,7 @@ from orchestrator.engine.schedule import Promotion
 from orchestrator.engine.settings import Scheduler
 from orchestrator.engine.trial import RunningLeg, Trial
 
-SCHEDULER = Scheduler("halving", max_epochs=9)
+SCHEDULER = Scheduler("halving", max_epochs=27)
 
 
 class Everywhere(Pausing):
@@ -35,7 +35,7 @@ class Everywhere(Pausing):
 def running(number: int) -> Trial:
     return Trial(
         number=number, name="", candidate={}, digest=str(number), trace={}, seed=0, source="random", purpose="search",
-        max_epochs=9, profile={"macs": float(number % 3)}, share=1.0, allowed=1, leg=RunningLeg(number, 1, 0.0),
+        max_epochs=27, profile={"macs": float(number % 3)}, share=1.0, allowed=1, leg=RunningLeg(number, 1, 0.0),
     )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_decisions_are_those_of_a_look_at_all_cohorts(seed: int, several: bool) 
 
     fast, slow = Pausing(SCHEDULER), Everywhere(SCHEDULER)
     trials: list[Trial] = []
-    floors, promotions, wanted = set(), 0, 90
+    floors, promotions, wanted = set(), 0, 150
     for _ in range(20_000):
         busy = [trial for trial in trials if trial.leg is not None]
         closing = len(trials) == wanted
@@ -78,7 +78,7 @@ def test_decisions_are_those_of_a_look_at_all_cohorts(seed: int, several: bool) 
                 changed.verdict, changed.leg = "diverged", None
             elif changed.epoch == changed.allowed:
                 changed.leg = None
-                changed.verdict = "completed" if changed.epoch == 9 else None
+                changed.verdict = "completed" if changed.epoch == 27 else None
         else:
             break
         for tables in (fast, slow):
