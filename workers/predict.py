@@ -151,7 +151,7 @@ def _read(path: Path) -> Case:
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         volume = read_volume(path, where=str(path))
         return Case(_stem(path), "", volume.image, None, volume.spacing, volume.affine, None)
-    image = decode_image(path.read_bytes(), where=str(path))
+    image = decode_image(path.read_bytes(), where=str(path), drop_opaque_alpha=True)
     return Case(_stem(path), "", image, None, None, None, None)
 
 

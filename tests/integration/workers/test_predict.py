@@ -91,6 +91,13 @@ def test_pictures_become_pictures(pictures: Exported, tmp_path: Path) -> None:
         assert sum(prediction.shares.values()) == pytest.approx(1)
 
 
+def test_an_opaque_alpha_channel_changes_nothing(pictures: Exported, tmp_path: Path) -> None:
+    path = next(iter(sorted((pictures.raw / "images").iterdir())))
+    Image.open(path).convert("RGBA").save(tmp_path / "opaque.png")
+    plain, opaque = predict(pictures.folder, [path, tmp_path / "opaque.png"], tmp_path / "out")
+    assert np.array_equal(pixels(plain.files["labels"]), pixels(opaque.files["labels"]))
+
+
 def test_both_engines_agree(volumes: Exported, pictures: Exported, scan: Path, tmp_path: Path) -> None:
     for exported, inputs in ((volumes, [scan]), (pictures, [pictures.raw / "images"])):
         maps = []
