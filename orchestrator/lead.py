@@ -157,7 +157,7 @@ def _publishing(plan: Plan, journal: Journal, *, track: bool) -> Iterator[None]:
         yield
         return
     uri = tracking_uri(plan.job.storage)
-    command = [sys.executable, "-m", "orchestrator.tracking", plan.job.name]
+    command = [sys.executable, "-P", "-m", "orchestrator.tracking", plan.job.name]
     # Not in the command line: they may hold passwords.
     places = {JOURNAL_VARIABLE: journal.url, TRACKING_VARIABLE: uri}
     quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING"}  # making its tables is nothing to a user

@@ -129,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
     """Supervise ``run JOB …``, ``fork OTHER --with JOB …`` or ``resume NAME …``."""
     verb, target, *rest = arguments
     storage = _option(rest, "--storage")
-    command = [sys.executable, "-m", "orchestrator.cli.main", verb, target, "--cluster", "auto", *rest]
+    command = [sys.executable, "-P", "-m", "orchestrator.cli.main", verb, target, "--cluster", "auto", *rest]
     if verb in ("run", "fork"):
         try:
             job = load_job(_option(rest, "--with") or target)

@@ -13,6 +13,7 @@ folder that a killed driver left behind is removed by the next one.
 """
 
 import fcntl
+import importlib
 import logging
 import math
 import os
@@ -34,6 +35,7 @@ from workers.contract import Leg, LegResult
 from workers.reach import find_fault
 
 RUN_LEG = "workers.leg:run_leg"
+PACKAGES = ("orchestrator", "search_spaces", "workers")
 FOLDER = "segsearch-ray-"  # short: paths of sockets below it may have 107 characters
 CLOSE_S = 5.0
 KNOCK_S = 10.0  # for a cluster's port to open
@@ -54,6 +56,22 @@ TUNE_SETTINGS = {
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+
+
+def refuse_shadows(folder: Path) -> None:
+    """Ray looks for modules in the driver's folder first: one that is called like a package of ours would be taken for it.
+
+    Raises:
+        ExecutorError: There is one.
+    """
+    for name in PACKAGES:
+        own = importlib.import_module(name).__file__
+        for path in (folder / f"{name}.py", folder / name / "__init__.py"):
+            if path.exists() and own is not None and not path.samefile(own):
+                raise ExecutorError(
+                    f"{path} would be imported in place of segsearch's package of that name by Ray's workers; rename it, "
+                    "run segsearch from another folder, or without Ray: --in-process."
+                )
 
 
 def join(address: str) -> tuple[Node, ...]:
@@ -202,6 +220,7 @@ class RayTuneExecutor:
         self._fleet.start()
 
     def _start_ray(self) -> None:
+        refuse_shadows(Path.cwd())
         _set_defaults(LOCAL_SETTINGS | TUNE_SETTINGS)
         if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # a token for this process and its children only
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
