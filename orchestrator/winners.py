@@ -141,16 +141,19 @@ def _ask_baseline(session: Session) -> None:
     seed = derive_seed(plan.settings.seed, "baseline") % 2**31
     probe = _ask_probe(session, candidate, name, seed, purpose="baseline", share=whole)
     drive(session)
-    if not any(row.name == name for row in session.rows("baseline")):
-        if engine.state.trials[probe].verdict != "completed":
-            return
-        left = session.cost("search") + session.cost("retrain") - session.cost("baseline")
-        wanted = max(1, math.floor(left / (whole * _epoch_s(session, probe))))
-        requested = engine.request(
-            candidate, seed=seed, epochs=wanted, purpose="baseline", name=name, share=whole
-        )
-        session.record(requested.drafts)
+    if engine.state.trials[probe].verdict != "completed":
+        return
+    # Of numbers that stand still, so that a driver that resumes asks for the same; more after an extension.
+    left = session.cost("search") + session.cost("retrain") - _spent(session, probe)
+    wanted = max(1, math.floor(left / (whole * _epoch_s(session, probe))))
+    requested = engine.request(candidate, seed=seed, epochs=wanted, purpose="baseline", name=name, share=whole)
+    session.record(requested.drafts)
     drive(session)
+
+
+def _spent(session: Session, trial: int) -> float:
+    """Worker-seconds of a training for comparison."""
+    return next(row.worker_seconds for row in session.rows("baseline") if row.trial == trial)
 
 
 def _completed(session: Session, purpose: Purpose) -> list[Row]:
@@ -211,9 +214,10 @@ def conclude(session: Session) -> JSON:
     scored = [Scored(row, score(session, row, split)) for row in chosen]
     own = next(item for item in scored if item.row.trial == winner.trial)
     place = _exported(session, winner)
-    baselines = [
-        row for row in _completed(session, "baseline") if plan.against and row.name == plan.against[0]
-    ]
+    baselines = sorted(  # the longest comes last
+        (row for row in _completed(session, "baseline") if plan.against and row.name == plan.against[0]),
+        key=lambda row: row.trial,
+    )
     best = max((winner, *baselines[-1:]), key=quality)
     result: JSON = {
         "split": split,
@@ -226,7 +230,8 @@ def conclude(session: Session) -> JSON:
         preset = baselines[-1]
         other = Scored(preset, score(session, preset, split))
         result["preset"] = _entry(session, other)
-        result["baseline_worker_seconds"] = session.cost("baseline")
+        probes = [row for row in session.rows("baseline") if row.name.endswith(PROBE)]
+        result["baseline_worker_seconds"] = preset.worker_seconds + sum(row.worker_seconds for row in probes)
         result["difference"] = _difference(plan, own.test, other.test)
     return result
 

@@ -92,3 +92,17 @@ def test_an_export_of_regions_is_refused_by_what_reads_older_formats(folder: Pat
         described = json.loads((export / "candidate.json").read_text())
         assert described["format"] == 2
         assert described["regions"][0] == {"name": "whole", "classes": ["Anterior", "Posterior"]}
+
+
+def test_after_an_extension_the_known_network_is_trained_for_the_larger_cost(folder: Path) -> None:
+    place, storage = Place(in_process=True, track=False), str(folder / "runs")
+    before = verbs.result_of("hippocampus-regions", storage=storage)
+    assert before is not None
+    verbs.extend("hippocampus-regions", trials=2, storage=storage)
+    after = verbs.resume("hippocampus-regions", storage=storage, place=place)
+    assert after["search_worker_seconds"] > before["search_worker_seconds"]
+    assert after["preset"]["trial"] > before["preset"]["trial"]
+    assert after["preset"]["epochs"] > before["preset"]["epochs"]
+    rows = leaderboard_rows("hippocampus-regions", storage=storage)
+    verbs.resume("hippocampus-regions", storage=storage, place=place)  # which asks for nothing more
+    assert len(leaderboard_rows("hippocampus-regions", storage=storage)) == len(rows)
