@@ -115,7 +115,7 @@ def test_same_seed_same_candidate() -> None:
 
 def test_presets_of_compact() -> None:
     names = [name for name, _ in preset_candidates(COMPACT)]
-    assert names == ["small_deeplabv3plus", "small_unet"]
+    assert names == ["small_deeplabv3plus", "small_unet", "small_unet_full"]
 
 
 def test_a_candidate_outside_names_path_value_and_domain() -> None:
