@@ -1,7 +1,8 @@
 """``compact``: small encoder-decoders for laptops and small medical images, with their losses and recipes.
 
 Networks have about 10 thousand to 4 million parameters. ``small_unet``, ``small_unet_full`` and
-``small_deeplabv3plus`` are points of it. What it holds does not change once tables are recorded on it: a wider space gets a new name.
+``small_deeplabv3plus`` are points of it. What it holds does not change once tables are recorded on it: a wider space
+gets a new name.
 """
 
 from itertools import combinations
