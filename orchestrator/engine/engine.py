@@ -22,7 +22,7 @@ from orchestrator.engine.limits import beyond
 from orchestrator.engine.naming import named_now
 from orchestrator.engine.order import LegOrder, first_order, next_order
 from orchestrator.engine.pausing import Pausing
-from orchestrator.engine.proposal import Accepted, derived_seed, exhaustion, is_exhausted, propose
+from orchestrator.engine.proposal import Accepted, derived_seed, end_message, is_exhausted, propose
 from orchestrator.engine.schedule import Schedule
 from orchestrator.engine.settings import STOPPING, EngineSettings
 from orchestrator.engine.state import State
@@ -33,6 +33,9 @@ from search_spaces.errors import SpaceError
 from workers.contract import JSON, EpochResult, LegResult
 
 PART = 2  # samples of a batch below which none is cut: batch norm over one sample may fail
+FAILED_ALIKE = (
+    5  # trials in a row: the next ones would fail, too, and the reason lies outside of the candidates
+)
 COMPLETE_PRESETS = 3  # presets that train to their end at once: no search shall be worse than what is known
 
 
@@ -133,10 +136,12 @@ class Engine:
         return self._close(ending)
 
     def ending(self, now: float) -> Finish | None:
-        """Why the search must end now although it could go on: a budget is used up, or a user said so."""
+        """Why the search must end now although it could go on: a budget is used up, a user said so, or nothing trains."""
         state, settings = self.state, self.settings
         if state.stop_requested:
             return "stop_requested"
+        if state.failed_alike[0] >= FAILED_ALIKE:
+            return "failures"
         more = state.extension
         if settings.wall_s is not None and state.wall_s(now) >= settings.wall_s + more.wall_s:
             return "wall"
@@ -368,8 +373,7 @@ class Engine:
         reason = state.finished
         if reason is None:
             reason = ending or ("exhausted" if is_exhausted(state) else "trials")
-            message = exhaustion(self.settings, state) if reason == "exhausted" else ""
-            drafts.append(events.finished(reason, message))
+            drafts.append(events.finished(reason, end_message(self.settings, state, reason)))
         return Answer(tuple(drafts), Wait() if state.running_share() else Finished(reason))
 
     def _must_stop(self, trial: Trial, now: float) -> bool:

@@ -36,7 +36,7 @@ Source = Literal["preset", "evidence", "random", "sampler", "mutation", "repeat"
 Purpose = Literal["search", "retrain", "baseline"]
 Verdict = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Rejection = Literal["constraint", "duplicate", "unbuildable", "loss", "score"]
-Finish = Literal["trials", "wall", "worker_hours", "exhausted", "stop_requested"]
+Finish = Literal["trials", "wall", "worker_hours", "exhausted", "failures", "stop_requested"]
 Relation = Literal["identical", "transfer"]
 
 NOT_PROMOTED, SEARCH_ENDED = "not promoted", "the search ended"

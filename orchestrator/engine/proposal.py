@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from orchestrator.engine import events
-from orchestrator.engine.events import Draft, Source
+from orchestrator.engine.events import Draft, Finish, Source
 from orchestrator.engine.evidence import asked_first
 from orchestrator.engine.inheritance import parent_of
 from orchestrator.engine.sampler import Breeder, History
@@ -70,6 +70,16 @@ def derived_seed(*parts: int | str) -> int:
     """A seed below 2**63 that depends on all parts, the same in every process."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def end_message(settings: EngineSettings, state: State, reason: Finish) -> str:
+    """What a user is told beside why a search ended."""
+    if reason == "exhausted":
+        return exhaustion(settings, state)
+    if reason == "failures":
+        count, why = state.failed_alike
+        return f"{count} trials in a row failed alike and none trained an epoch meanwhile: {why}"
+    return ""
 
 
 def exhaustion(settings: EngineSettings, state: State) -> str:

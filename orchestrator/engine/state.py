@@ -57,6 +57,7 @@ class State:
         extension: What was added to the job's budget.
         ledger: What runs, waits and was spent.
         heirs: Which checkpoints of other trials are waited for.
+        failed_alike: Trials in a row that failed for one reason while none trained an epoch, and the reason.
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
@@ -79,6 +80,7 @@ class State:
         self.extension = Extension()
         self.ledger = Ledger()
         self.heirs = Heirs()
+        self.failed_alike: tuple[int, str] = (0, "")
         self._led_since: float | None = None
         self._led_before_s = 0.0
         self._last_at = 0.0
@@ -145,6 +147,10 @@ class State:
             case "trial_ended":
                 trial = self.trial(event)
                 trial.verdict, trial.message = event.body["verdict"], event.body["message"]
+                if trial.verdict == "failed":
+                    count, reason = self.failed_alike
+                    own = trial.message.partition("\n")[0]
+                    self.failed_alike = (count + 1 if own == reason else 1, own)
             case "refused":
                 self.refused += 1
             case "stop_requested":
@@ -202,6 +208,7 @@ class State:
         return self.ledger.spent_s(now, purpose)
 
     def _lead(self, at: float) -> list[Trial]:
+        self.failed_alike = (0, "")  # what was wrong may be mended
         # A driver that died is charged until the last thing it wrote.
         self._led_before_s = self.wall_s(self._last_at)
         self._led_since = at if self.finished is None else None
@@ -217,7 +224,7 @@ class State:
     def _extend(self, event: Event) -> list[Trial]:
         for name in ("trials", "wall_s", "worker_hours"):
             setattr(self.extension, name, getattr(self.extension, name) + event.body[name])
-        self.rejected_in_row = 0
+        self.rejected_in_row, self.failed_alike = 0, (0, "")
         if self.finished is None:
             return []
         self.finished, self._led_since = None, event.at
@@ -276,6 +283,7 @@ class State:
         leg.worked_s += body["seconds"]
         trial.cost.work += trial.share * body["seconds"]
         trial.checkpoint, trial.failures = body["checkpoint"], 0
+        self.failed_alike = (0, "")
         if body["epoch"] == 1:
             trial.inherited = body["metrics"].get(INHERITED)
         self._score(trial, body)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from orchestrator.engine import events
 from orchestrator.engine.engine import Engine, Finished, Start, Wait
 from orchestrator.engine.leaderboard import leaderboard
 from orchestrator.engine.proposal import exhaustion
@@ -124,6 +125,38 @@ def test_a_failing_trial_is_tried_three_times(toys: SimpleNamespace) -> None:
     assert trial.verdict == "failed" and trial.message == "recorded as failed"
     assert len(driver.started) == 3
     assert trial.cost.lost == 3.0 and trial.cost.work == 0.0
+
+
+def test_a_search_in_which_all_fail_alike_ends_with_the_reason_and_goes_on_when_extended(
+    toys: SimpleNamespace,
+) -> None:
+    broken = Recording((), (), startup_s=1.0, breaks="failed")
+    mended = False
+    driver = toys.Driver(toys.settings(trials=40), curve=lambda c: toys.rising(c) if mended else broken)
+    assert driver.run() == "failures"
+    state = driver.engine.state
+    assert len(state.trials) < 10  # five of them, and those that ran beside
+    [message] = [event.body["message"] for event in driver.log.events if event.kind == "finished"]
+    assert "trials in a row failed alike" in message and message.endswith(": recorded as failed")
+    mended = True
+    driver.write([events.extended(trials=1)], None)
+    assert driver.run() == "trials"
+    state = driver.engine.state
+    assert len(state.searched) == 41
+    assert sum(trial.verdict == "failed" for trial in state.trials) < 10
+
+
+def test_failures_between_which_somebody_trains_end_no_search(toys: SimpleNamespace) -> None:
+    broken = Recording((), (), startup_s=1.0, breaks="failed")
+    known: dict[Candidate, int] = {}
+
+    def curve(candidate: Candidate) -> Recording:
+        place = known.setdefault(candidate, len(known))
+        return toys.rising(candidate) if place % 5 == 4 else broken
+
+    driver = toys.Driver(toys.settings(trials=30, slots=1), curve=curve)
+    assert driver.run() == "trials"
+    assert sum(trial.verdict == "failed" for trial in driver.engine.state.trials) == 24
 
 
 def test_a_trial_that_advances_between_failures_goes_on(toys: SimpleNamespace) -> None:
