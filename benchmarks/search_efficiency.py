@@ -3,8 +3,10 @@
 Every search is played in virtual time on the curves of a table (``segsearch table record``), on the same two slots, so that
 what differs is what was decided. No network is trained.
 
-- **random**: ``--trials`` candidates drawn from the table, each trained to its end. Its best value at any epoch is the target
-  of its seed; its cost is the worker-seconds until it had it.
+- **random**: ``--trials`` candidates drawn from the table, each trained to its end. Its best value is the target of its seed; its
+  cost is the worker-seconds until it had it. Values are those after the last epoch of a whole training, which is what a
+  user is handed; then, as a second table, those at any epoch: a maximum over the noise of all epochs, of which a search that
+  stops trainings sees fewer.
 - **ours**: the engine with a scheduler (``asha`` promotes, ``asha-stopping`` stops) and a sampler, until the table is used up;
   ``asha + random`` is the plain one.
 - **ray asha + optuna**: what a user assembles: Ray's own class ``AsyncHyperBandScheduler`` (stopping) of the installed Ray,
@@ -31,8 +33,9 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import optuna
@@ -58,6 +61,7 @@ METRIC = "dice"
 RAY = "ray asha + optuna"
 
 Play = Callable[[int], Played]
+Value = Literal["end", "any"]  # what a training is worth: its score after the last epoch, or its best of all epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,9 @@ class Field:
     def epochs(self) -> int:
         """Length of a training."""
         return int(self.table.origin.protocol["max_epochs"])
+
+
+WORTH = {"end": "scores after a whole training", "any": "scores at any epoch"}
 
 
 def field_of(table: Table, *, presets: bool) -> Field:
@@ -136,7 +143,7 @@ class _RaySearch:
         due: list[tuple[float, int, int]] = []  # (time, trial, epoch that ends then)
         running: dict[int, _Running] = {}
         now = ended_s = 0.0
-        steps: list[Step] = []
+        steps, ends = list[Step](), list[Step]()
         epochs = 0
         while True:
             while len(running) < SLOTS and len(self.tried) < trials:
@@ -145,16 +152,19 @@ class _RaySearch:
                 self.scheduler.on_trial_add(None, one)
                 heapq.heappush(due, (one.ends(1, now), number, 1))
             if not due:
-                return Played(self.seed, tuple(steps), now, ended_s, trials, epochs, self.moved, 0, "trials")
+                return Played(
+                    self.seed, tuple(steps), now, ended_s, trials, epochs, self.moved, 0, "trials", ends=tuple(ends)
+                )
             now, number, epoch = heapq.heappop(due)
             one = running[number]
             broke = epoch > len(one.training.epochs)
             if not broke:
                 epochs += 1
                 value = one.training.epochs[epoch - 1].metrics.get(METRIC, 0.0)
-                if not steps or value > steps[-1].best:
-                    spent = ended_s + sum(now - other.begun for other in running.values())
-                    steps.append(Step(now, spent, value))
+                for kept in (steps, ends) if epoch == self.field.epochs else (steps,):
+                    if not kept or value > kept[-1].best:
+                        spent = ended_s + sum(now - other.begun for other in running.values())
+                        kept.append(Step(now, spent, value))
             if broke or self._ends(one, epoch, value):
                 ended_s += now - one.begun
                 del running[number]
@@ -198,15 +208,22 @@ class _RaySearch:
         return True
 
 
-def ratios(random_search: Sequence[Played], other: Sequence[Played]) -> list[float]:
-    """Cost of random search until its best, over the other's until the same value, seed by seed."""
+def ratios(
+    random_search: Sequence[Played], other: Sequence[Played], of: Value, within: float
+) -> list[float]:
+    """Cost of random search until a value close to its best, over the other's until the same value, seed by seed."""
     found = []
     for one, two in zip(random_search, other, strict=True):
-        target = one.steps[-1].best
-        cost, own = two.cost_of(target, 1.0), one.cost_of(target, 1.0)
+        theirs, mine = (played.ends if of == "end" else played.steps for played in (one, two))
+        target = theirs[-1].best - within
+        own, cost = (_cost(steps, target) for steps in (theirs, mine))
         assert own is not None
         found.append(0.0 if cost is None else own / cost)
     return found
+
+
+def _cost(steps: Sequence[Step], target: float) -> float | None:
+    return next((step.worker_s for step in steps if step.best >= target), None)
 
 
 def say_ratio(name: str, which: str, values: Sequence[float]) -> dict[str, Any]:
@@ -226,6 +243,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--samplers", default="mixed,tpe,evolution,random", help="Ours.")
     parser.add_argument("--schedulers", default="asha,asha-stopping", help="Of each of the samplers.")
+    parser.add_argument("--within", type=float, nargs="*", default=[0.0, 0.005], help="Of random search's best.")
     parser.add_argument("--no-ray", action="store_true", help="Leave Ray's search out.")
     parser.add_argument("--json", help="File for the figures.")
     options = parser.parse_args()
@@ -252,12 +270,18 @@ def main() -> None:
             played[RAY, presets] = _all(rays(field, trials=everything, presets=presets), seeds)
     alone = _all(ours(whole, "random", scheduler="none", trials=options.trials, presets=False), seeds)
 
-    print("worker-seconds of random search until its best, over those of the other search until the same:")
     lines = []
-    for name in dict.fromkeys(name for name, _ in played):
-        lines.append(say_ratio(name, "both", ratios(baseline[True], played[name, True])))
-        lines.append(say_ratio(name, "other", ratios(alone, played[name, True])))
-        lines.append(say_ratio(name, "neither", ratios(baseline[False], played[name, False])))
+    for of, within in product(get_args(Value), options.within):
+        near = f"within {within:g} of its best" if within else "its best"
+        print(f"worker-seconds of random search until {near}, over those of the other until the same; {WORTH[of]}:")
+        for name in dict.fromkeys(name for name, _ in played):
+            for which, first, second in (
+                ("both", baseline[True], True),
+                ("other", alone, True),
+                ("neither", baseline[False], False),
+            ):
+                values = ratios(first, played[name, second], of, within)
+                lines.append({"value": of, "within": within} | say_ratio(name, which, values))
 
     budgets = []
     for presets, title in ((True, "presets first"), (False, "no presets")):

@@ -60,6 +60,7 @@ class Played:
         predicted: Trials whose curve was predicted.
         finish: Why it ended.
         points: Worker-seconds spent and scores of each epoch of the search, in order.
+        ends: How the best value after the last epoch of a whole training rose, or fell where less is better.
     """
 
     seed: int
@@ -72,6 +73,7 @@ class Played:
     predicted: int
     finish: str
     points: tuple[tuple[float, Vector], ...] = ()
+    ends: tuple[Step, ...] = ()
 
     def best_after(self, worker_s: float) -> float | None:
         """The best value when so many worker-seconds were spent, if there was any."""
@@ -204,6 +206,7 @@ class _Run:
         self.place = SimulatedExecutor(self._curve, slots=settings.slots)
         self.seq = 0
         self.steps: list[Step] = []
+        self.ends: list[Step] = []
         self.points: list[tuple[float, Vector]] = []
         self.epochs = self.predicted = 0
         self.curves: dict[int, Recording] = {}
@@ -250,9 +253,13 @@ class _Run:
         value = result.metrics.get(name)
         if score := self.engine.state.trials[result.trial].score:
             self.points.append((self.engine.state.spent_s(self.place.now), score))
-        if value is not None and (not self.steps or sign * value > sign * self.steps[-1].best):
-            now = self.place.now
-            self.steps.append(Step(now, self.engine.state.spent_s(now), value))
+        if value is None:
+            return
+        whole = result.epoch == self.settings.scheduler.max_epochs
+        for kept in (self.steps, self.ends) if whole else (self.steps,):
+            if not kept or sign * value > sign * kept[-1].best:
+                now = self.place.now
+                kept.append(Step(now, self.engine.state.spent_s(now), value))
 
     def _played(self, finish: str) -> Played:
         state, now = self.engine.state, self.place.now
@@ -267,6 +274,7 @@ class _Run:
             predicted=self.predicted,
             finish=finish,
             points=tuple(self.points),
+            ends=tuple(self.ends),
         )
 
 
