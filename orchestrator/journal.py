@@ -1,4 +1,5 @@
-"""The journal: one append-only SQL table of events, the only truth of all searches. The one door for SQL.
+"""The journal: one append-only SQL table of events, the only truth of all searches. The one door for SQL,
+with ``database`` behind it.
 
 SQLite serves one machine, PostgreSQL a cluster. A search has one leader at a time, known by a fence that grows with
 each take-over. Every write of a leader names its fence within the writing transaction, so a driver that was replaced
@@ -14,20 +15,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import orjson
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from orchestrator.collector import unhurried_collector
+from orchestrator.database import (
+    CURSORS,
+    EVENTS,
+    INBOX,
+    SEARCHES,
+    open_database,
+    translated,
+    without_password,
+)
 from orchestrator.driver import Driver
 from orchestrator.engine.events import Draft, Event, upcast
 from orchestrator.errors import (
-    JournalError,
     LedError,
-    NewerJournalError,
     SearchExistsError,
     StaleLeaderError,
     UnknownSearchError,
@@ -36,55 +43,11 @@ from orchestrator.places import is_missing
 from search_spaces.register import unknown_name
 from workers.contract import JSON
 
-SCHEMA = 1
 LEASE_S = 30.0
-BUSY_TIMEOUT_S = 30.0
 _CLOCKS = {
     "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
     "postgresql": "extract(epoch FROM clock_timestamp())",
 }
-_CREATION_LOCK = 0x5E65EA  # any number that no other user of the PostgreSQL database takes
-
-_tables = sql.MetaData()
-_schema = sql.Table("segsearch_schema", _tables, sql.Column("version", sql.Integer, primary_key=True))
-_searches = sql.Table(
-    "searches",
-    _tables,
-    sql.Column("name", sql.String(64), primary_key=True),
-    sql.Column("created", sql.Double, nullable=False),
-    sql.Column("last_seq", sql.BigInteger, nullable=False),
-    sql.Column("fence", sql.BigInteger, nullable=False),
-    sql.Column("lease_until", sql.Double, nullable=False),
-    sql.Column("driver", sql.Text, nullable=False),  # JSON of the Driver; empty where none leads
-)
-_events = sql.Table(
-    "events",
-    _tables,
-    sql.Column("search", sql.String(64), sql.ForeignKey("searches.name"), primary_key=True),
-    sql.Column("seq", sql.BigInteger, primary_key=True, autoincrement=False),
-    sql.Column("kind", sql.String(32), nullable=False),
-    sql.Column("version", sql.Integer, nullable=False),
-    sql.Column("at", sql.Double, nullable=False),
-    sql.Column("fence", sql.BigInteger, nullable=False),
-    sql.Column("body", sql.Text, nullable=False),
-)
-_inbox = sql.Table(
-    "inbox",
-    _tables,
-    sql.Column("id", sql.Integer, primary_key=True, autoincrement=True),
-    sql.Column("search", sql.String(64), sql.ForeignKey("searches.name"), nullable=False, index=True),
-    sql.Column("verb", sql.String(32), nullable=False),
-    sql.Column("posted", sql.Double, nullable=False),
-    sql.Column("body", sql.Text, nullable=False),
-)
-_cursors = sql.Table(
-    "cursors",
-    _tables,
-    sql.Column("search", sql.String(64), sql.ForeignKey("searches.name"), primary_key=True),
-    sql.Column("consumer", sql.String(64), primary_key=True),
-    sql.Column("position", sql.BigInteger, nullable=False),
-    sql.Column("data", sql.Text, nullable=False),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +102,7 @@ class Journal:
         row = {"name": search, "created": written, "last_seq": len(drafts), "fence": 0, "lease_until": 0.0}
         with self._write() as connection:
             try:
-                connection.execute(_searches.insert().values(**row, driver=""))
+                connection.execute(SEARCHES.insert().values(**row, driver=""))
             except IntegrityError:
                 message = f"search {search!r} exists already; resume it, or give the new one another name."
                 raise SearchExistsError(message) from None
@@ -148,7 +111,7 @@ class Journal:
     def names(self) -> tuple[str, ...]:
         """All searches, oldest first."""
         with self._read() as connection:
-            statement = sql.select(_searches.c.name).order_by(_searches.c.created, _searches.c.name)
+            statement = sql.select(SEARCHES.c.name).order_by(SEARCHES.c.created, SEARCHES.c.name)
             return tuple(connection.scalars(statement))
 
     def lead(self, search: str, driver: Driver) -> Leadership:
@@ -168,7 +131,7 @@ class Journal:
                 raise LedError(f"search {search!r} is led by {who}; stop that driver first, or {wait}.")
             changes = {"fence": row.fence + 1, "lease_until": now + self.lease_s}
             changes["driver"] = json.dumps(driver.to_json())
-            connection.execute(_searches.update().where(_searches.c.name == search).values(changes))
+            connection.execute(SEARCHES.update().where(SEARCHES.c.name == search).values(changes))
             return Leadership(search, row.fence + 1)
 
     def append(
@@ -195,7 +158,7 @@ class Journal:
             last = self._touch(connection, leadership, grow=len(drafts))
             ids = [message.id for message in answered]
             if ids:
-                connection.execute(_inbox.delete().where(_inbox.c.id.in_(ids)))
+                connection.execute(INBOX.delete().where(INBOX.c.id.in_(ids)))
             return _insert(
                 connection, leadership.search, drafts, last=last, fence=leadership.fence, at=written
             )
@@ -228,9 +191,9 @@ class Journal:
         Raises:
             UnknownSearchError: There is no such search.
         """
-        columns = (_events.c.seq, _events.c.kind, _events.c.version, _events.c.at, _events.c.body)
-        chosen = (_events.c.search == search) & (_events.c.seq > after)
-        statement = sql.select(*columns).where(chosen).order_by(_events.c.seq).limit(limit)
+        columns = (EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.version, EVENTS.c.at, EVENTS.c.body)
+        chosen = (EVENTS.c.search == search) & (EVENTS.c.seq > after)
+        statement = sql.select(*columns).where(chosen).order_by(EVENTS.c.seq).limit(limit)
         with self._read() as connection, unhurried_collector():
             self._row(connection, search)
             rows = connection.execute(statement).all()
@@ -245,29 +208,29 @@ class Journal:
         with self._write() as connection:
             self._row(connection, search)
             row = {"search": search, "verb": verb, "posted": time.time(), "body": json.dumps(body or {})}
-            return int(connection.execute(_inbox.insert().values(**row).returning(_inbox.c.id)).scalar_one())
+            return int(connection.execute(INBOX.insert().values(**row).returning(INBOX.c.id)).scalar_one())
 
     def inbox(self, search: str) -> list[Message]:
         """Requests that wait, oldest first; they stay until ``append`` names them as answered."""
-        statement = sql.select(_inbox.c.id, _inbox.c.verb, _inbox.c.body).where(_inbox.c.search == search)
+        statement = sql.select(INBOX.c.id, INBOX.c.verb, INBOX.c.body).where(INBOX.c.search == search)
         with self._read() as connection:
-            rows = connection.execute(statement.order_by(_inbox.c.id)).all()
+            rows = connection.execute(statement.order_by(INBOX.c.id)).all()
         return [Message(number, verb, json.loads(body)) for number, verb, body in rows]
 
     def cursor(self, search: str, consumer: str) -> Cursor:
         """Where a consumer of a search's events stands; the beginning where it never said."""
-        at = (_cursors.c.search == search) & (_cursors.c.consumer == consumer)
+        at = (CURSORS.c.search == search) & (CURSORS.c.consumer == consumer)
         with self._read() as connection:
-            row = connection.execute(sql.select(_cursors.c.position, _cursors.c.data).where(at)).first()
+            row = connection.execute(sql.select(CURSORS.c.position, CURSORS.c.data).where(at)).first()
         return Cursor() if row is None else Cursor(row.position, json.loads(row.data))
 
     def move(self, search: str, consumer: str, cursor: Cursor) -> None:
         """Remember where a consumer stands."""
-        at = (_cursors.c.search == search) & (_cursors.c.consumer == consumer)
+        at = (CURSORS.c.search == search) & (CURSORS.c.consumer == consumer)
         values = {"position": cursor.position, "data": json.dumps(cursor.data)}
         with self._write() as connection:
-            if connection.execute(_cursors.update().where(at).values(**values)).rowcount == 0:
-                connection.execute(_cursors.insert().values(search=search, consumer=consumer, **values))
+            if connection.execute(CURSORS.update().where(at).values(**values)).rowcount == 0:
+                connection.execute(CURSORS.insert().values(search=search, consumer=consumer, **values))
 
     def close(self) -> None:
         """Give the connections back; the next use opens new ones."""
@@ -278,8 +241,8 @@ class Journal:
     def _touch(self, connection: sql.Connection, leadership: Leadership, *, grow: int) -> int:
         """Check the fence, renew the lease and reserve numbers; the last number reserved."""
         until = self._now(connection) + self.lease_s
-        changes = {"last_seq": _searches.c.last_seq + grow, "lease_until": until}
-        statement = _led_by(leadership).values(changes).returning(_searches.c.last_seq)
+        changes = {"last_seq": SEARCHES.c.last_seq + grow, "lease_until": until}
+        statement = _led_by(leadership).values(changes).returning(SEARCHES.c.last_seq)
         last = connection.execute(statement).scalar()
         if last is None:
             who = f"search {leadership.search!r}: another driver took over"
@@ -287,10 +250,10 @@ class Journal:
         return int(last)
 
     def _row(self, connection: sql.Connection, search: str, *, lock: bool = False) -> sql.Row[Any]:
-        statement = sql.select(_searches).where(_searches.c.name == search)
+        statement = sql.select(SEARCHES).where(SEARCHES.c.name == search)
         row = connection.execute(statement.with_for_update() if lock else statement).first()
         if row is None:
-            unknown = unknown_name("search", search, connection.scalars(sql.select(_searches.c.name)))
+            unknown = unknown_name("search", search, connection.scalars(sql.select(SEARCHES.c.name)))
             raise UnknownSearchError(f"{unknown} The journal is {without_password(self.url)}.")
         return row
 
@@ -301,7 +264,7 @@ class Journal:
 
     @contextmanager
     def _write(self) -> Iterator[sql.Connection]:
-        with _translated(self.url), self._engine.connect() as connection:
+        with translated(self.url), self._engine.connect() as connection:
             connection = connection.execution_options(segsearch_write=True)
             with connection.begin():
                 yield connection
@@ -309,19 +272,17 @@ class Journal:
     @contextmanager
     def _read(self) -> Iterator[sql.Connection]:
         asked = Journal("sqlite://") if is_missing(self.url) else self  # asking leaves no file behind
-        with _translated(self.url), asked._engine.begin() as connection:
+        with translated(self.url), asked._engine.begin() as connection:
             yield connection
 
     @cached_property
     def _engine(self) -> sql.Engine:
-        engine = _open(self.url)
-        _make_tables(engine)
-        return engine
+        return open_database(self.url)
 
 
 def _led_by(leadership: Leadership) -> sql.Update:
-    mine = (_searches.c.name == leadership.search) & (_searches.c.fence == leadership.fence)
-    return _searches.update().where(mine)
+    mine = (SEARCHES.c.name == leadership.search) & (SEARCHES.c.fence == leadership.fence)
+    return SEARCHES.update().where(mine)
 
 
 def _insert(
@@ -335,69 +296,5 @@ def _insert(
         # The body comes back as a reader would get it, so that a driver and a replay fold equal values.
         events.append(Event(seq, draft.kind, draft.version, at, orjson.loads(text)))
     if rows:
-        connection.execute(_events.insert(), rows)
+        connection.execute(EVENTS.insert(), rows)
     return events
-
-
-def _open(url: str) -> sql.Engine:
-    try:
-        address = sql.make_url(url)
-    except sql.exc.ArgumentError:
-        raise JournalError(
-            f"journal: {url!r} is no database URL; write sqlite:///path/to/journal.db or postgresql+psycopg://…"
-        ) from None
-    backend = address.get_backend_name()
-    if backend == "postgresql":
-        return sql.create_engine(address, pool_pre_ping=True)
-    if backend != "sqlite":
-        raise JournalError(f"journal: {backend!r} is not served; use sqlite or postgresql.")
-    if address.database:
-        Path(address.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
-    engine = sql.create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
-    sql.event.listen(engine, "connect", _prepare_sqlite)
-    sql.event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late: see _begin_sqlite
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sql.Connection) -> None:
-    # A writer takes the lock at once: one that reads first and then writes may find that another wrote in between.
-    write = connection.get_execution_options().get("segsearch_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _make_tables(engine: sql.Engine) -> None:
-    with engine.connect() as connection:
-        connection = connection.execution_options(segsearch_write=True)
-        with connection.begin():
-            if connection.dialect.name == "postgresql":
-                connection.execute(sql.text(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})"))
-            _tables.create_all(connection)
-            found = connection.scalar(sql.select(sql.func.max(_schema.c.version)))
-            if found is None:
-                connection.execute(_schema.insert().values(version=SCHEMA))
-            elif found > SCHEMA:
-                known = f"this version of segsearch knows {SCHEMA}; install the newer version."
-                raise NewerJournalError(f"journal: the database has schema {found}, {known}")
-
-
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        if isinstance(error, IntegrityError):
-            raise
-        first = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        message = f"journal {without_password(url)}: {first}; check that the database runs and is writable."
-        raise JournalError(message) from error
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    return sql.make_url(url).render_as_string(hide_password=True)

@@ -129,15 +129,17 @@ def load_table(path: str | Path) -> Table:
     try:
         content = pq.read_table(path)
         head = json.loads((content.schema.metadata or {})[METADATA])
-    except (pa.ArrowException, OSError, KeyError, ValueError):
+        if head["format"] != FORMAT:
+            raise TableError(
+                f"{path}: a table of format {head['format']}, this version reads {FORMAT}; update segsearch."
+            )
+        return Table(Origin(**head["origin"]), tuple(_trainings(content.to_pylist())))
+    except TableError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         raise TableError(
             f"{path}: no table of recorded trainings; 'segsearch table record' makes one."
         ) from None
-    if head["format"] != FORMAT:
-        raise TableError(
-            f"{path}: a table of format {head['format']}, this version reads {FORMAT}; update segsearch."
-        )
-    return Table(Origin(**head["origin"]), tuple(_trainings(content.to_pylist())))
 
 
 def save_table(table: Table, path: Path) -> None:

@@ -146,7 +146,9 @@ def _ask_baseline(session: Session) -> None:
     # Of numbers that stand still, so that a driver that resumes asks for the same; more after an extension.
     left = session.cost("search") + session.cost("retrain") - _spent(session, probe)
     wanted = max(1, math.floor(left / (whole * _epoch_s(session, probe))))
-    requested = engine.request(candidate, seed=seed, epochs=wanted, purpose="baseline", name=name, share=whole)
+    requested = engine.request(
+        candidate, seed=seed, epochs=wanted, purpose="baseline", name=name, share=whole
+    )
     session.record(requested.drafts)
     drive(session)
 

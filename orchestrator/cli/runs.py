@@ -321,7 +321,7 @@ def list_searches(
     """
     forward(["list"], address, storage=storage, allow_open=allow_open, as_json=as_json)
     from orchestrator import reading
-    from orchestrator.journal import without_password
+    from orchestrator.database import without_password
 
     rows = reading.searches(storage=storage)
     if as_json:

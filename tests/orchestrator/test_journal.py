@@ -173,6 +173,15 @@ def test_cursors_are_kept_by_consumer(journal: Journal) -> None:
     assert journal.cursor("s", "report") == Cursor()
 
 
+def test_asking_does_not_wait_for_a_writer(open_journal: Open, tmp_path: Path) -> None:
+    open_journal().create("s")
+    with closing(sqlite3.connect(tmp_path / "deep/er/journal.db")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        assert open_journal().names() == ("s",)
+        assert time.monotonic() - begun < 5
+
+
 def test_a_newer_schema_is_refused(open_journal: Open, tmp_path: Path) -> None:
     open_journal().create("s")
     with closing(sqlite3.connect(tmp_path / "deep/er/journal.db")) as connection, connection:

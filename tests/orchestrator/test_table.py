@@ -1,8 +1,11 @@
 """Tables: recorded through the code of legs, continued after an interruption, refused where they do not fit."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.job import load_job
@@ -119,3 +122,8 @@ def test_a_table_of_something_else_is_refused_in_one_sentence(
         load_table(tmp_path / "no.parquet")
     with pytest.raises(TableError, match="no such table"):
         load_table(tmp_path / "missing.parquet")
+    for head in ({}, [], {"format": 1}, {"format": 1, "origin": {"space": "compact"}}):
+        foreign = pa.table({"digest": ["a"]}).replace_schema_metadata({b"segsearch": json.dumps(head)})
+        pq.write_table(foreign, tmp_path / "foreign.parquet")
+        with pytest.raises(TableError, match="no table of recorded trainings"):
+            load_table(tmp_path / "foreign.parquet")
