@@ -36,6 +36,7 @@ class SampleFiles:
         coloured: The mask holds a declared colour for each class.
         channels: Of the labels, each of them a set (``SourcePlan.sets``); 0: a label map, or files apart.
         known: Labels that were read already (``workers.source_sets.kept``); None leaves them to be read.
+        by_voxel: Labels lie on their image's voxels, one on each, whatever their header says.
     """
 
     id: str
@@ -46,6 +47,7 @@ class SampleFiles:
     coloured: bool = False
     channels: int = 0
     known: bytes | None = None
+    by_voxel: bool = False
 
 
 @dataclass(frozen=True, slots=True)

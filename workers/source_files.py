@@ -5,6 +5,7 @@
 ``classes.json``: names, or objects with ``name`` and, as needed, ``value`` (what the mask files hold, if not the position: a
 number, or a colour ``[red, green, blue]``), ``rgb``, and ``"ignore": true`` for a value whose pixels never count.
 ``classes.txt``: a name a line. ``label_channels.json``: ``["whole", "core", …]``, what each channel of a volume's labels is.
+``geometry.json``: ``{"labels": "by_voxel"}`` where labels lie on their image's voxels, although their headers say otherwise.
 """
 
 import json
@@ -21,14 +22,16 @@ from workers.source import LeftOut, SampleFiles, SourceClass, SourcePlan, first_
 from workers.source_pictures import read_lines
 from workers.source_sets import name_problems
 
-SPLITS_FILE, GROUPS_FILE, REGIONS_FILE, CLASSES_FILE, CLASSES_TEXT, CHANNELS_FILE = (
+SPLITS_FILE, GROUPS_FILE, REGIONS_FILE, CLASSES_FILE, CLASSES_TEXT, CHANNELS_FILE, GEOMETRY_FILE = (
     "splits.json",
     "groups.json",
     "regions.json",
     "classes.json",
     "classes.txt",
     "label_channels.json",
+    "geometry.json",
 )
+PLACED_BY = ("by_header", "by_voxel")
 
 
 def load_json(path: Path) -> Any:
@@ -172,6 +175,24 @@ def with_label_channels(folder: Path, plan: SourcePlan) -> SourcePlan:
     samples = tuple(replace(sample, channels=len(names)) for sample in plan.samples)
     problems = (*plan.problems, *name_problems(names, CHANNELS_FILE))
     return replace(plan, samples=samples, problems=problems, sets=tuple(names))
+
+
+def with_geometry(folder: Path, plan: SourcePlan) -> SourcePlan:
+    """A plan whose labels lie where ``geometry.json`` says; without the file as it is, where their headers say.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = folder / GEOMETRY_FILE
+    if not path.exists():
+        return plan
+    given = load_json(path)
+    if not isinstance(given, dict) or set(given) != {"labels"} or given["labels"] not in PLACED_BY:
+        raise DataError(
+            f'{path}: expected {{"labels": "by_voxel"}}, or "by_header", which is meant without the file.'
+        )
+    by_voxel = given["labels"] == "by_voxel"
+    return replace(plan, samples=tuple(replace(sample, by_voxel=by_voxel) for sample in plan.samples))
 
 
 def _class(path: Path, position: int, given: Any) -> SourceClass:

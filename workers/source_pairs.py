@@ -74,10 +74,11 @@ def read_volume_pair(sample: SampleFiles) -> RawCase:
     where = shown(sample.labels)
     labels = read_volume(sample.labels, where=where)
     apart, allowed = _apart_mm(image, labels), min(image.spacing) / 2
-    if image.is_placed and labels.is_placed and apart > allowed:
+    if image.is_placed and labels.is_placed and apart > allowed and not sample.by_voxel:
         raise DataError(
             f"{where}: lies up to {apart:.4g} mm from its image, as their headers say; allowed is half a voxel, "
-            f"{allowed:.4g} mm; correct its affine, or resample it to the voxels of the image."
+            f"{allowed:.4g} mm; correct its affine, resample it to the voxels of the image, or, where each voxel belongs to "
+            'that of the image all the same, put geometry.json with {"labels": "by_voxel"} beside the data.'
         )
     same_place = np.allclose(image.affine, labels.affine, rtol=0, atol=AFFINE_TOLERANCE)
     return RawCase(

@@ -25,7 +25,7 @@ from workers.source import (
     SourcePlan,
     first_five,
 )
-from workers.source_files import CHANNELS_FILE, load_json, with_label_channels
+from workers.source_files import CHANNELS_FILE, load_json, with_geometry, with_label_channels
 from workers.source_pairs import duplicate_ids, is_file, read_volume_pair, read_volume_sets, real
 from workers.volume_file import stem
 
@@ -64,7 +64,7 @@ class Decathlon(Source):
             notes=(f"{len(unlabelled)} images without labels were left out",) if unlabelled else (),
             regions=regions,
         )
-        return with_label_channels(folder, plan)
+        return with_geometry(folder, with_label_channels(folder, plan))
 
     def read(self, sample: SampleFiles) -> RawCase:
         return read_volume_pair(sample)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from search_spaces.register import entry
 from workers.source import VOLUME_AXES, Array, RawCase, SampleFiles, Source, SourcePlan
-from workers.source_files import load_classes, with_label_channels
+from workers.source_files import load_classes, with_geometry, with_label_channels
 from workers.source_pairs import duplicate_ids, index_files, pair_files, read_volume_pair, read_volume_sets
 from workers.volume_file import SUFFIXES, is_volume, stem
 
@@ -54,7 +54,7 @@ class NiftiPairs(Source):
             classes=load_classes(folder),
             problems=tuple(problems + duplicate_ids(samples)),
         )
-        return with_label_channels(folder, plan)
+        return with_geometry(folder, with_label_channels(folder, plan))
 
     def read(self, sample: SampleFiles) -> RawCase:
         return read_volume_pair(sample)

@@ -157,6 +157,17 @@ def test_volumes(pair: Path, tmp_path: Path, damage: Damage, says: str) -> None:
     assert says in refused(pair, tmp_path)
 
 
+def test_labels_beside_their_image_are_taken_where_the_folder_says_so(pair: Path, tmp_path: Path) -> None:
+    moved(50.0)(pair)
+    (pair / "geometry.json").write_text('{"labels": "voxel"}')
+    assert 'geometry.json: expected {"labels": "by_voxel"}' in refused(pair, tmp_path)
+    (pair / "geometry.json").write_text('{"labels": "by_header"}')
+    assert "geometry.json" in refused(pair, tmp_path)  # how to say otherwise
+    (pair / "geometry.json").write_text('{"labels": "by_voxel"}')
+    manifest = ingest(pair, str(tmp_path / "set"), jobs=1)
+    assert "1 cases: the affine of the labels differs from the image's, which was taken" in manifest.notes
+
+
 def test_labels_that_state_no_place_are_taken_and_noted(pair: Path, tmp_path: Path) -> None:
     labels = nib.nifti1.Nifti1Image(np.zeros((6, 5, 4), np.uint8), None)
     nib.save(labels, pair / "labels/v1.nii.gz")
