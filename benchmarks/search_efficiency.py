@@ -3,8 +3,8 @@
 Every search is played in virtual time on the curves of a table (``segsearch table record``), on the same two slots, so that
 what differs is what was decided. No network is trained.
 
-- **random**: ``--trials`` candidates drawn from the table, each trained to its end. Its best value is the target of its seed; its
-  cost is the worker-seconds until it had it. Values are those after the last epoch of a whole training, which is what a
+- **random**: ``--trials`` candidates drawn from the table, each trained to its end. Its best value is the target of its seed;
+  its cost is the worker-seconds until it had it. Values are those after the last epoch of a whole training, which is what a
   user is handed; then, as a second table, those at any epoch: a maximum over the noise of all epochs, of which a search that
   stops trainings sees fewer.
 - **ours**: the engine with a scheduler (``asha`` promotes, ``asha-stopping`` stops) and a sampler, until the table is used up;
@@ -61,7 +61,9 @@ METRIC = "dice"
 RAY = "ray asha + optuna"
 
 Play = Callable[[int], Played]
-Value = Literal["end", "any"]  # what a training is worth: its score after the last epoch, or its best of all epochs
+Value = Literal[
+    "end", "any"
+]  # what a training is worth: its score after the last epoch, or its best of all epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,16 @@ class _RaySearch:
                 heapq.heappush(due, (one.ends(1, now), number, 1))
             if not due:
                 return Played(
-                    self.seed, tuple(steps), now, ended_s, trials, epochs, self.moved, 0, "trials", ends=tuple(ends)
+                    self.seed,
+                    tuple(steps),
+                    now,
+                    ended_s,
+                    trials,
+                    epochs,
+                    self.moved,
+                    0,
+                    "trials",
+                    ends=tuple(ends),
                 )
             now, number, epoch = heapq.heappop(due)
             one = running[number]
@@ -208,9 +219,7 @@ class _RaySearch:
         return True
 
 
-def ratios(
-    random_search: Sequence[Played], other: Sequence[Played], of: Value, within: float
-) -> list[float]:
+def ratios(random_search: Sequence[Played], other: Sequence[Played], of: Value, within: float) -> list[float]:
     """Cost of random search until a value close to its best, over the other's until the same value, seed by seed."""
     found = []
     for one, two in zip(random_search, other, strict=True):
@@ -243,7 +252,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--samplers", default="mixed,tpe,evolution,random", help="Ours.")
     parser.add_argument("--schedulers", default="asha,asha-stopping", help="Of each of the samplers.")
-    parser.add_argument("--within", type=float, nargs="*", default=[0.0, 0.005], help="Of random search's best.")
+    parser.add_argument(
+        "--within", type=float, nargs="*", default=[0.0, 0.005], help="Of random search's best."
+    )
     parser.add_argument("--no-ray", action="store_true", help="Leave Ray's search out.")
     parser.add_argument("--json", help="File for the figures.")
     options = parser.parse_args()
@@ -273,7 +284,9 @@ def main() -> None:
     lines = []
     for of, within in product(get_args(Value), options.within):
         near = f"within {within:g} of its best" if within else "its best"
-        print(f"worker-seconds of random search until {near}, over those of the other until the same; {WORTH[of]}:")
+        print(
+            f"worker-seconds of random search until {near}, over those of the other until the same; {WORTH[of]}:"
+        )
         for name in dict.fromkeys(name for name, _ in played):
             for which, first, second in (
                 ("both", baseline[True], True),
