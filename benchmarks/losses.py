@@ -273,7 +273,7 @@ def maps(rounds: int, device: str) -> None:
     by_card = functools.partial(signed_distances_of, labels.to(device), **options)
     title = f"distance maps of {batch} samples of {size} x {size}, {classes} classes"
     print(f"\n{title}; goal 15 % of a step on {device}")
-    for name in ("small_unet", "unet"):
+    for name in ("small_unet", "small_unet_full", "unet"):
         made = load_preset(name).candidate()
         candidate = replace(made, loss=loss)
         trainer = build_trainer(
