@@ -253,6 +253,9 @@ def _trainings(rows: Sequence[dict[str, Any]]) -> Iterator[Training]:
         head, candidate = group[0], json.loads(group[0]["candidate"])
         broke = head["status"] != "completed"
         scored = sorted(group, key=lambda row: cast(int, row["epoch"]))
+        if [row["epoch"] for row in scored] != list(range(1, len(scored) + 1)):
+            one = f"candidate {head['digest'][:8]} with seed {head['seed']}"
+            raise TableError(f"table: the epochs of {one} are not 1, 2, … once each; record it anew.")
         yield Training(
             candidate=candidate,
             trace=json.loads(head["trace"]),

@@ -122,6 +122,10 @@ def test_a_table_of_something_else_is_refused_in_one_sentence(
         load_table(tmp_path / "no.parquet")
     with pytest.raises(TableError, match="no such table"):
         load_table(tmp_path / "missing.parquet")
+    content = pq.read_table(path)
+    pq.write_table(pa.concat_tables([content, content]), tmp_path / "twice.parquet")
+    with pytest.raises(TableError, match=r"the epochs of candidate .* are not 1, 2, … once each"):
+        load_table(tmp_path / "twice.parquet")
     for head in ({}, [], {"format": 1}, {"format": 1, "origin": {"space": "compact"}}):
         foreign = pa.table({"digest": ["a"]}).replace_schema_metadata({b"segsearch": json.dumps(head)})
         pq.write_table(foreign, tmp_path / "foreign.parquet")
