@@ -69,6 +69,7 @@ def main() -> None:
             for name, kept in (("ingest, each mask read twice", 0), ("ingest, once", room)):
                 scan.KEPT_BYTES = kept
                 dest = str(top / f"{turn}-{kept}")
+                # mypy has no type for the default of a lambda
                 spent = cpu_s(lambda dest=dest: ingest(folder, dest, jobs=1))  # type: ignore[misc]
                 figures.setdefault(name, []).append(spent)
                 assert open_dataset(dest).digest == dataset.digest
@@ -76,6 +77,7 @@ def main() -> None:
                 ("cases of a proof, all masks read", []),
                 ("cases of a proof, their own", names),
             ):
+                # mypy has no type for the default of a lambda
                 spent = cpu_s(lambda classes=classes: list(raw_cases(folder, ids, classes=classes)))  # type: ignore[misc]
                 figures.setdefault(name, []).append(spent)
         load = os.getloadavg()[0]

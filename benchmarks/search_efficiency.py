@@ -61,9 +61,8 @@ METRIC = "dice"
 RAY = "ray asha + optuna"
 
 Play = Callable[[int], Played]
-Value = Literal[
-    "end", "any"
-]  # what a training is worth: its score after the last epoch, or its best of all epochs
+Value = Literal["end", "any"]
+"""What a training is worth: its score after the last epoch, or its best of all epochs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,21 @@ CURSORS = sql.Table(
 
 
 def open_database(url: str) -> sql.Engine:
+    """Connect, and make the tables that are missing.
+
+    Raises:
+        JournalError: No URL of a database that is served, or one of a newer version.
+    """
+    engine = _connect(url)
+    try:
+        _make_tables(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _connect(url: str) -> sql.Engine:
     try:
         address = sql.make_url(url)
     except sql.exc.ArgumentError:
@@ -65,9 +80,7 @@ def open_database(url: str) -> sql.Engine:
         ) from None
     backend = address.get_backend_name()
     if backend == "postgresql":
-        engine = sql.create_engine(address, pool_pre_ping=True)
-        _make_tables(engine)
-        return engine
+        return sql.create_engine(address, pool_pre_ping=True)
     if backend != "sqlite":
         raise JournalError(f"journal: {backend!r} is not served; use sqlite or postgresql.")
     if address.database:
@@ -75,7 +88,6 @@ def open_database(url: str) -> sql.Engine:
     engine = sql.create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
     sql.event.listen(engine, "connect", _prepare_sqlite)
     sql.event.listen(engine, "begin", _begin_sqlite)
-    _make_tables(engine)
     return engine
 
 
@@ -116,6 +128,7 @@ def _schema_of(connection: sql.Connection) -> int | None:
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
+    """What the database says in this context is a ``JournalError`` that names it, without its password."""
     try:
         yield
     except DBAPIError as error:

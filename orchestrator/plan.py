@@ -254,6 +254,7 @@ class _Planner:
         if name not in known:
             self._problem(("search", "sampler"), unknown_name("sampler", name, known))
         elif self.job.search.inherit and not isinstance(sampler := sampler_of(self.job), Breeder):
+            # entries are concrete
             able = ", ".join(kind for kind in known[1:] if issubclass(lookup(Sampler, kind), Breeder))  # type: ignore[type-abstract]
             self._problem(
                 ("search", "inherit"),

@@ -133,7 +133,7 @@ def load_table(path: str | Path) -> Table:
             raise TableError(
                 f"{path}: a table of format {head['format']}, this version reads {FORMAT}; update segsearch."
             )
-        return Table(Origin(**head["origin"]), tuple(_trainings(content.to_pylist())))
+        return Table(Origin(**head["origin"]), tuple(_trainings(content.to_pylist(), where=path)))
     except TableError:
         raise
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
@@ -244,7 +244,7 @@ def _rows(training: Training) -> Iterator[dict[str, Any]]:
         yield head | {"epoch": len(training.epochs) + 1, "seconds": training.lost_s, "loss": None}
 
 
-def _trainings(rows: Sequence[dict[str, Any]]) -> Iterator[Training]:
+def _trainings(rows: Sequence[dict[str, Any]], *, where: str | Path) -> Iterator[Training]:
     # Not by digest: two candidates of an earlier version may have become one.
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
@@ -255,7 +255,7 @@ def _trainings(rows: Sequence[dict[str, Any]]) -> Iterator[Training]:
         scored = sorted(group, key=lambda row: cast(int, row["epoch"]))
         if [row["epoch"] for row in scored] != list(range(1, len(scored) + 1)):
             one = f"candidate {head['digest'][:8]} with seed {head['seed']}"
-            raise TableError(f"table: the epochs of {one} are not 1, 2, … once each; record it anew.")
+            raise TableError(f"{where}: the epochs of {one} are not 1, 2, … once each; record it anew.")
         yield Training(
             candidate=candidate,
             trace=json.loads(head["trace"]),

@@ -46,11 +46,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     for row in rows:
         table.add_row(*(cell(value) for value in row))
     if screen.measure(table, options=screen.options.update(max_width=WIDEST)).minimum > screen.width:
-        table.box, table.padding, table.pad_edge = (
-            None,
-            (0, 1, 0, 0),
-            False,
-        )  # lines would leave no room for words
+        # lines would leave no room for words
+        table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
     screen.print(table)
 
 

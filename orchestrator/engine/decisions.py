@@ -41,10 +41,8 @@ DECIDED = frozenset(
     {"asked", "rejected", "leg_started", "promoted", "halted", "reused", "refused", "trial_ended", "finished"}
 )
 TOLD = frozenset({"opened", "evidence", "stop_requested", "extended", "noted"})
-NAMED = (
-    "candidate",
-    "trace",
-)  # these have other forms where a candidate had another name; its name of today says what it is
+NAMED = ("candidate", "trace")
+"""They have other forms where a candidate had another name; its name of today says what it is."""
 NOBODY: JSON = {"slots": 1, "whole": 1, "fix": None}  # leads before the first driver; nothing is decided then
 
 SettingsAt = Callable[[JSON], EngineSettings]

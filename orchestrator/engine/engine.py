@@ -33,9 +33,7 @@ from search_spaces.errors import SpaceError
 from workers.contract import JSON, EpochResult, LegResult
 
 PART = 2  # samples of a batch below which none is cut: batch norm over one sample may fail
-FAILED_ALIKE = (
-    5  # trials in a row: the next ones would fail, too, and the reason lies outside of the candidates
-)
+FAILED_ALIKE = 5  # trials in a row: the next ones would fail, too, as the reason lies outside of them
 COMPLETE_PRESETS = 3  # presets that train to their end at once: no search shall be worse than what is known
 
 

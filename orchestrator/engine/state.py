@@ -249,9 +249,7 @@ class State:
         elif trial.purpose == "search":
             self.searched.append(trial)
             self.proposals.append(trial)
-            self.digests.setdefault(
-                trial.digest, trial.number
-            )  # earlier versions trained some candidates twice
+            self.digests.setdefault(trial.digest, trial.number)  # earlier versions trained some twice
             self.rejected_in_row = 0
         if trial.source == "preset":
             self.presets.add(trial.name)

@@ -1,7 +1,7 @@
 """A compose file as Compose reads it: variables filled in, YAML merges resolved."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +36,14 @@ def load_compose(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
 
     document: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(value, path.read_text()))
     return document
+
+
+def strings(value: object) -> Iterator[str]:
+    """Every text in a document, however deep, keys apart."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from strings(each)
+    elif isinstance(value, str):
+        yield value

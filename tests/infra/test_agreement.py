@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -14,7 +13,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from orchestrator.cli.main import app
-from tests.infra.compose_file import COMPOSE, INFRA, variables
+from tests.infra.compose_file import COMPOSE, INFRA, strings, variables
 
 REPOSITORY = INFRA.parent
 FILES = sorted(path for path in INFRA.rglob("*") if path.suffix in (".yaml", ".mlflow", ".ray", ".seaweedfs"))
@@ -63,17 +62,7 @@ def wrong_commands(text: str) -> Iterator[str]:
 
 def _joined(text: str) -> str:
     """A YAML file's folded scalars on one line each, as the program will be given them."""
-    return "\n".join(_strings(list(yaml.safe_load_all(text)))) if "apiVersion:" in text else text
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for each in value:
-            yield from _strings(each)
-    elif isinstance(value, str):
-        yield value
+    return "\n".join(strings(list(yaml.safe_load_all(text)))) if "apiVersion:" in text else text
 
 
 RULES = (unread_variables, other_versions, wrong_commands)

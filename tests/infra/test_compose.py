@@ -4,14 +4,14 @@ import copy
 import json
 import re
 import runpy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from compose_spec import PyCompose
 
 from tests.infra.broken import set_at
-from tests.infra.compose_file import COMPOSE, GPU_OVERRIDE, INFRA, load_compose, variables
+from tests.infra.compose_file import COMPOSE, GPU_OVERRIDE, INFRA, load_compose, strings, variables
 
 ENVIRONMENT = {"SEGSEARCH_UID": "1000", "SEGSEARCH_GID": "1000"}
 ONE_SHOT = {"bootstrap"}
@@ -44,7 +44,7 @@ def secrets_in_the_open(document: Document) -> Iterator[str]:
         for variable in service.get("environment", {}):
             if SECRET_WORDS.search(variable) and not KEEPS_SECRETS_ELSEWHERE.search(variable):
                 yield f"{name}: {variable} holds a secret; mount a file"
-        for text in _strings(service):
+        for text in strings(service):
             if WITH_PASSWORD.search(text):
                 yield f"{name}: an address with a password"
 
@@ -241,13 +241,3 @@ def test_all_ray_nodes_find_the_same_services(document: Document) -> None:
     assert head["secrets"] == worker["secrets"]
     assert "--num-cpus=0" in head["command"], "no trial beside the drivers"
     assert head["environment"]["RAY_AUTH_MODE"] == "token"
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        for each in value:
-            yield from _strings(each)
-    elif isinstance(value, str):
-        yield value

@@ -25,6 +25,7 @@ WHOLE: Story = [
 
 
 def events(story: Story) -> list[Event]:
+    # kinds are literals there
     return [Event(seq, kind, 1, 0.0, body) for seq, (kind, body) in enumerate(story, start=1)]  # type: ignore[arg-type]
 
 

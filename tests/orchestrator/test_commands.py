@@ -39,7 +39,7 @@ def test_a_list_of_commands_says_whole_sentences(
     commands = typer.main.get_command(app)
     for name in group:
         commands = commands.commands[name]  # type: ignore[attr-defined]  # of a group
-    assert len(listed) == len(commands.commands)  # type: ignore[attr-defined]
+    assert len(listed) == len(commands.commands)  # type: ignore[attr-defined]  # the application is a group
     assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
 
 

@@ -21,6 +21,7 @@ def rows(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("role", ["distribution", "region", "boundary", "regulariser"])
 def test_each_term_stands_on_the_page_of_its_role(role: str) -> None:
+    # entries are concrete
     found = {kind for kind in kinds(LossTerm) if lookup(LossTerm, kind).role == role}  # type: ignore[type-abstract]
     assert rows(DOCS / "losses" / f"{role}.md") & set(kinds(LossTerm)) == found
 

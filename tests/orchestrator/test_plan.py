@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,9 +149,8 @@ def test_a_measured_precision_is_no_choice_and_part_of_the_protocol(dataset: Pat
     assert measured.protocol == {**plan_of(dataset, "null").protocol, "precision": "measured"}
     candidate = dict(measured.settings.presets)["small_unet"]
     numbers = measured.settings.gate(candidate)
-    given = {"in_channels": 1, "num_classes": 2, "input_size": (16, 24), "batch": 2}
-    # each has the type of its parameter
-    each = [training_bytes(candidate.architecture, **given, precision=p) for p in ("fp32", "bf16")]  # type: ignore[arg-type]
+    given: dict[str, Any] = {"in_channels": 1, "num_classes": 2, "input_size": (16, 24), "batch": 2}
+    each = [training_bytes(candidate.architecture, **given, precision=p) for p in ("fp32", "bf16")]
     assert not isinstance(numbers, str) and numbers["memory_bytes"] == max(each) > min(each)
     order = LegOrder(0, 1, {}, 0, 0, 1, 1, None, 1.0, "search")
     assert leg_of(order, measured).precision == "measured"

@@ -54,7 +54,7 @@ class Searching:
         """A trial's leg reports an epoch; its checkpoint."""
         place = self.save(trial, epoch)
         told = {"metrics": {"dice": 0.5}, "seconds": 1.0, "train_seconds": 1.0, "at": 0.0, "loss": 1.0}
-        result = EpochResult("s", trial, trial + 1, epoch, checkpoint=place, **told)  # type: ignore[arg-type]
+        result = EpochResult("s", trial, trial + 1, epoch, checkpoint=place, **told)  # type: ignore[arg-type]  # a keyword each
         _take(self.session, result)
         return place
 

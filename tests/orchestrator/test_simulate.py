@@ -32,6 +32,7 @@ def made(
     ]
     broke = status != "completed"
     return Training(
+        # a status as text
         to_json(candidate), encode(SPACE, candidate), digest(candidate), "", seed, 1e5, 1e7, status,  # type: ignore[arg-type]
         0.5, tuple(curve[:2] if broke else curve), seconds if broke else 0.0,
     )  # fmt: skip
@@ -60,7 +61,7 @@ def settings(kind: str = "random", **changes: object) -> EngineSettings:
         "space": SPACE, "objectives": (Objective("dice"),), "sampler": lookup(Sampler, kind)(),
         "scheduler": Scheduler("asha", max_epochs=EPOCHS),
     }  # fmt: skip
-    return EngineSettings(**{**known, **changes})  # type: ignore[arg-type]
+    return EngineSettings(**{**known, **changes})  # type: ignore[arg-type]  # a keyword each
 
 
 def test_a_search_that_trains_everything_finds_the_best_and_costs_what_was_recorded(

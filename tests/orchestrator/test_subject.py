@@ -1,7 +1,9 @@
 """What may be drawn: presets, files, trials; and what is refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +20,11 @@ UNET = load_preset("small_unet").candidate()
 @pytest.mark.parametrize(
     "wrap", [lambda data: data, lambda data: {"candidate": data}, lambda data: [{"candidate": data}]]
 )
-def test_a_file_holds_a_candidate_in_the_forms_that_commands_print(tmp_path: Path, wrap: object) -> None:
+def test_a_file_holds_a_candidate_in_the_forms_that_commands_print(
+    tmp_path: Path, wrap: Callable[[Any], Any]
+) -> None:
     path = tmp_path / "mine.json"
-    path.write_text(json.dumps(wrap(to_json(UNET))))  # type: ignore[operator]
+    path.write_text(json.dumps(wrap(to_json(UNET))))
     found = subject(str(path), storage=str(tmp_path))
     assert (found.candidate, found.title) == (UNET, "mine")
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.counted_layers import CountedLayers
 from search_spaces.layers import Activation, Layers, Norm
 from search_spaces.meta_shapes import shaped
@@ -19,12 +20,12 @@ from search_spaces.space import load_space, sample
 from search_spaces.walk import walk
 
 
-def check(architecture: object, size: tuple[int, ...]) -> None:
+def check(architecture: Architecture, size: tuple[int, ...]) -> None:
     with torch.device("meta"):
-        network = Network(architecture, 3, 5, len(size))  # type: ignore[arg-type]
+        network = Network(architecture, 3, 5, len(size))
     parameters = sum(weight.numel() for weight in network.parameters())
     walked = walk(network, (3, *size), stride=network.stride)
-    found = profile(architecture, 3, 5, size)  # type: ignore[arg-type]
+    found = profile(architecture, 3, 5, size)
     assert (found.parameters, found.macs) == (parameters, walked.macs)
     assert (found.receptive_field, found.output_stride) == (walked.receptive_field, network.stride)
 

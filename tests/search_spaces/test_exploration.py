@@ -50,7 +50,7 @@ def every_trace(space: Space, start: Trace) -> Iterator[Trace]:
     yield trace
 
 
-def _given(start, path, domain):  # type: ignore[no-untyped-def]
+def _given(start, path, domain):  # type: ignore[no-untyped-def]  # of any types
     return domain.from_scalar(start[path]) if path in start else domain.first
 
 
@@ -124,7 +124,7 @@ def test_compact_narrowed_as_a_job_file_writes_it() -> None:
     narrowed = narrow(COMPACT, {"context.kind": "aspp", "context.rates": [1, 2, 4]})
     context = sample(narrowed, random.Random(0)).architecture.context
     assert context.kind == "aspp"
-    assert context.rates == (1, 2, 4)  # type: ignore[attr-defined]
+    assert context.rates == (1, 2, 4)  # type: ignore[attr-defined]  # it is an Aspp
     encode(narrowed, load_preset("small_deeplabv3plus").candidate())
     with pytest.raises(NotInSpaceError, match=r"context\.kind: 'none' is not in the space; allowed are aspp"):
         encode(narrowed, BASE)

@@ -1,6 +1,7 @@
 """Losses against slow and obvious versions, and at the edges where losses break."""
 
 import math
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -223,6 +224,6 @@ def test_wrong_sizes_are_refused() -> None:
         lambda: Loss((Weighted(CrossEntropy()), Weighted(Dice(), -math.inf))),
     ],
 )
-def test_impossible_terms_are_refused(make: object) -> None:
+def test_impossible_terms_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(SpaceError):
-        make()  # type: ignore[operator]
+        make()

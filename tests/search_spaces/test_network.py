@@ -113,7 +113,7 @@ def test_auxiliary_heads_take_part_in_training_alone() -> None:
         ((1, 3, 40, 40), weight) for weight in (1.0, 0.4, 0.5)
     ]
     assert torch.equal(network(x), plain(x))
-    sum(logits.sum() for logits, _ in outputs).backward()  # type: ignore[union-attr]
+    sum(logits.sum() for logits, _ in outputs).backward()  # type: ignore[union-attr]  # a sum of tensors is one
     assert all(weight.grad is not None for weight in network.parameters())
     assert from_json(Architecture, to_json(with_heads)) == with_heads
     assert "auxiliary" not in to_json(UNET)  # digests of what was written before stay
@@ -141,6 +141,7 @@ def test_profile_counts_what_is_built(seed: int, ndim: int) -> None:
 
 def test_macs_of_unet_by_hand() -> None:
     """Two-level U-Net of one channel-doubling on 8x8: each line is output pixels x inputs x outputs x taps."""
+    # fields of the concrete entry
     encoder = replace(UNET.encoder, width=4, widest=8, stages=2, stem=1)  # type: ignore[call-arg]
     macs = (
         64 * (1 * 4 * 9 + 4 * 4 * 9)  # first level
@@ -149,7 +150,7 @@ def test_macs_of_unet_by_hand() -> None:
         + 64 * (8 * 4 * 9 + 4 * 4 * 9)  # decoder level
         + 64 * (4 * 3)  # head
     )
-    decoder = replace(UNET.decoder, upsample="transposed")  # type: ignore[call-arg]
+    decoder = replace(UNET.decoder, upsample="transposed")  # type: ignore[call-arg]  # fields of the concrete entry
     architecture = replace(UNET, encoder=encoder, decoder=decoder)
     assert profile(architecture, 1, 3, (8, 8)).macs == macs
 

@@ -50,6 +50,7 @@ def test_unpooling_is_that_of_torch(ndim: int) -> None:
 
 def test_unpooling_needs_max_pooling() -> None:
     with pytest.raises(SpaceError, match="pool indices, which need max-pool downsampling"):
+        # a field of the concrete entry
         replace(SEGNET, encoder=replace(SEGNET.encoder, hands_over="pooled"))  # type: ignore[type-var]
 
 
@@ -69,6 +70,7 @@ def test_a_stage_of_pooling_alone_keeps_its_channels() -> None:
 
 
 def test_mean_pooling_halves_the_size() -> None:
+    # a field of the concrete entry
     cells = replace(load_preset("small_unet").candidate().architecture.encoder, downsample="mean_pool")  # type: ignore[type-var]
     assert isinstance(cells, Cells) and not cells.pools_max()
     features = cells.build(Layers(2), 1)(torch.ones(1, 1, 32, 32))

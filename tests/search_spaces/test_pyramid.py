@@ -53,6 +53,7 @@ def test_weights_of_scales_are_all_it_adds() -> None:
     ratio = counts[1].macs / counts[0].macs
     assert ratio > 1 + 0.75**2 + 0.5**2 - 0.05  # sizes of 48 and 32 beside 64
     given = {"in_channels": 1, "num_classes": 3, "input_size": (64, 64), "batch": 2}
+    # a keyword each
     assert training_bytes(small(), **given) > training_bytes(SMALL.architecture, **given)  # type: ignore[arg-type]
 
 

@@ -20,7 +20,7 @@ def test_the_size_is_about_that_of_the_paper(modules: tuple[int, int, int], publ
 def test_a_mask_multiplies_the_trunk_by_one_to_two() -> None:
     torch.manual_seed(0)
     module = _Attention(Layers(2, "none"), 8, halvings=2)
-    module.first = module.last = torch.nn.Identity()  # type: ignore[assignment]
+    module.first = module.last = torch.nn.Identity()  # type: ignore[assignment]  # other modules in their places
     x = torch.randn(1, 8, 8, 8)
     ratio = module(x) / module.trunk(x)
     assert (ratio > 1).all() and (ratio < 2).all()

@@ -32,6 +32,7 @@ COMPACT = load_space("compact")
 GOLDEN = {
     "small_unet": "710d83292c39f1f4d122f1eafeffcd0f",
     "small_deeplabv3plus": "8445e95ba161dedbbf7dd4163f59dab5",
+    "small_unet_full": "cee9a0e1305f4e1533a47dbce01b083c",
     "unet": "8148c592eb0882fff4d8aef90cc72d37",
 }
 seeds = st.integers(0, 2**32 - 1)

@@ -21,7 +21,7 @@ CELL = chain(Conv(3))
 def test_a_densenet_has_the_parameters_of_torchvisions(depth: int, growth: int) -> None:
     with torch.device("meta"):
         theirs = getattr(torchvision.models, f"densenet{depth}")().features
-        own = DenseNet(depth, growth).build(Layers(2), 3)  # type: ignore[arg-type]
+        own = DenseNet(depth, growth).build(Layers(2), 3)  # type: ignore[arg-type]  # literals from parameters
     assert sum(p.numel() for p in own.parameters()) == sum(p.numel() for p in theirs.parameters())
 
 

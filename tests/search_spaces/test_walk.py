@@ -41,6 +41,7 @@ def measured(architecture: Architecture, size: int) -> int:
 
 def narrow(name: str) -> Architecture:
     architecture = load_preset(name).candidate().architecture
+    # fields of the concrete entry
     return replace(architecture, encoder=replace(architecture.encoder, width=1, widest=4))  # type: ignore[call-arg]
 
 
@@ -55,6 +56,7 @@ def test_receptive_field_of_unets_is_what_gradients_show(name: str) -> None:
 def test_receptive_field_of_drawn_networks_is_what_gradients_show(seed: int) -> None:
     architecture = sample(load_space("compact"), random.Random(seed)).architecture
     if architecture.context.kind == "aspp":
+        # fields of the concrete entry
         architecture = replace(architecture, context=replace(architecture.context, image_pool=False))  # type: ignore[call-arg]
     field = profile(architecture, 1, 2, (48, 64)).receptive_field
     assert field == (measured(architecture, 320),) * 2

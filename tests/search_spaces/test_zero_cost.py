@@ -81,7 +81,7 @@ def test_another_process_gives_the_same_numbers() -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_a_score_leaves_the_network_and_the_generator_as_they_were(kind: str, training: bool) -> None:
     network, images = built().train(training), noise(1, (16, 16))
-    network.head.bias.grad = torch.ones(3)  # type: ignore[union-attr]
+    network.head.bias.grad = torch.ones(3)  # type: ignore[union-attr]  # its head has a bias
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     modules, before, generator = list(network.modules()), images.clone(), torch.get_rng_state()
     with torch.no_grad():

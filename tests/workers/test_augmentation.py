@@ -18,7 +18,7 @@ class Fixed(np.random.Generator):
         super().__init__(np.random.Philox(0))
         self.sign = sign
 
-    def uniform(self, low=0.0, high=1.0, size=None):  # type: ignore[no-untyped-def]
+    def uniform(self, low=0.0, high=1.0, size=None):  # type: ignore[no-untyped-def]  # as NumPy's
         value = high if self.sign > 0 else low
         return value if size is None else np.full(size, value)
 

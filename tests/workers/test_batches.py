@@ -31,7 +31,7 @@ def training(
         "ignore_index": 255,
         "seed": 5,
     }
-    data = DataView("", "d" * 64, view, size, batch, samples)  # type: ignore[arg-type]
+    data = DataView("", "d" * 64, view, size, batch, samples)  # type: ignore[arg-type]  # a literal from the parameters
     return TrainingSet(cases=cases, view=data, **{**standard, **fields})
 
 
@@ -209,7 +209,7 @@ def test_a_smaller_case_is_centred_and_its_padding_is_ignored(make_prepared: Mak
     case = make_prepared(3, 4)
     images, labels = training(case, size=(6, 6), batch=1, ignore_index=200).batch(1, 0)
     np.testing.assert_array_equal(images[0, 0, 2:5, 1:5], case.image[0])
-    np.testing.assert_array_equal(labels[0, 2:5, 1:5], case.labels)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(labels[0, 2:5, 1:5], case.labels)  # type: ignore[arg-type]  # labels are there
     assert int((labels == 200).sum()) == 36 - 12 and float(images.sum()) == float(case.image.sum())
 
 

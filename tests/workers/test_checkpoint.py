@@ -101,6 +101,7 @@ def test_delete_leaves_no_checkpoint(saved: str) -> None:
 
 def network(seed: int) -> nn.Module:
     torch.manual_seed(seed)
+    # torch's own annotation lacks it
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from scipy import ndimage
@@ -23,7 +24,7 @@ ROW = np.array([[0, 0, 1, 1, 1, 2, 0, 0]])
 CASES = [((9, 11), (1.0, 1.0), 4), ((7, 8), (2.5, 0.5), 3), ((5, 6, 4), (1.0, 1.0, 3.0), 4)]
 
 
-def slow_distance(points: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:  # type: ignore[type-arg]
+def slow_distance(points: npt.NDArray[Any], spacing: tuple[float, ...]) -> npt.NDArray[Any]:
     """Distance to the nearest point of a mask, infinite where it is empty."""
     found = np.full(points.shape, np.inf)
     for place in np.ndindex(*points.shape):
@@ -32,7 +33,7 @@ def slow_distance(points: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     return found
 
 
-def drawn(shape: tuple[int, ...], classes: int, *, ignored: float = 0.1) -> np.ndarray:  # type: ignore[type-arg]
+def drawn(shape: tuple[int, ...], classes: int, *, ignored: float = 0.1) -> npt.NDArray[Any]:
     rng = np.random.default_rng(len(shape) + classes)
     labels = rng.integers(0, classes, shape)
     labels[rng.random(shape) < ignored] = 255
@@ -97,7 +98,7 @@ def test_touching_objects_of_two_classes_are_two() -> None:
 
 
 @pytest.mark.parametrize("labels", [np.zeros((3, 3), int), np.array([[0, 1, 1, 255, 0]])])
-def test_fewer_than_two_objects_are_infinitely_far(labels: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_fewer_than_two_objects_are_infinitely_far(labels: npt.NDArray[Any]) -> None:
     assert np.isinf(neighbour_distances(labels, ignore_index=255, spacing=(1.0, 1.0))).all()
 
 
@@ -123,6 +124,7 @@ def test_only_what_is_needed_is_made() -> None:
     for needs in itertools.chain.from_iterable(
         itertools.combinations(("distance", "neighbours", "image"), n) for n in range(4)
     ):
+        # names of maps
         maps = label_maps(labels, frozenset(needs), num_classes=3, ignore_index=255, spacing=(1.0, 1.0))  # type: ignore[arg-type]
         assert set(maps) == {"distance", "neighbours"} & set(needs)
     maps = label_maps(

@@ -50,7 +50,7 @@ def full(make_leg: MakeLeg, small: Candidate) -> Candidate:
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_two_legs_equal_one(make_leg: MakeLeg, full: Candidate, optimiser: str) -> None:
-    recipe = dataclasses.replace(full.recipe, optimiser=optimiser)  # type: ignore[arg-type]
+    recipe = dataclasses.replace(full.recipe, optimiser=optimiser)  # type: ignore[arg-type]  # a literal from the parameters
     candidate = dataclasses.replace(full, recipe=recipe)
     result, whole = run(make_leg(candidate, last_epoch=4))
     assert (result.status, result.epoch, result.message) == ("completed", 4, "")

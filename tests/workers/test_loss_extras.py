@@ -76,6 +76,7 @@ def test_each_part_of_a_batch_has_its_own_maps(make_leg: MakeLeg, small: Candida
     watched(make_leg, small, micro_batches=2, fence=8)
     halves = [[extras.distance for extras in SEEN[:2]], [extras.neighbours for extras in SEEN[:2]]]
     for expected, parts in zip(whole, halves, strict=True):
+        # tensors, as they are there
         assert expected is not None and torch.equal(torch.cat(parts), expected)  # type: ignore[arg-type]
 
 

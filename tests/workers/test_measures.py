@@ -44,7 +44,7 @@ def metrics(*cases: Compared, of: str) -> dict[str, float]:
     (measure,) = measures([of])
     return summary_of_facts(
         {of: np.stack([measure.of(case) for case in cases])},
-        cases[0].class_names,  # type: ignore[dict-item]
+        cases[0].class_names,  # type: ignore[dict-item]  # tuples as keys
     )
 
 
@@ -296,6 +296,7 @@ def evaluation(ids: str, seed: int = 0) -> Evaluation:
     found = {id: drawn(ord(id), (6, 7)) for id in ids}
     facts = {one.kind: np.stack([one.of(case) for case in found.values()]) for one in all_measures()}
     counts = np.stack([np.full((3, 3), ord(id) % 7 + 1) for id in ids])
+    # facts are given as a dictionary
     return Evaluation(tuple(ids), counts, ("background", "c1", "c2"), facts)  # type: ignore[arg-type]
 
 

@@ -1,8 +1,10 @@
 """Metrics by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from workers import metrics
@@ -29,7 +31,9 @@ PREDICTED = np.array([[0, 1, 1, 1], [0, 0, 1, 1]], np.uint8)
 NAMES = ("background", "organ", "lesion")
 
 
-def counts(truth: np.ndarray = TRUTH, predicted: np.ndarray = PREDICTED, classes: int = 3) -> np.ndarray:  # type: ignore[type-arg]
+def counts(
+    truth: npt.NDArray[Any] = TRUTH, predicted: npt.NDArray[Any] = PREDICTED, classes: int = 3
+) -> npt.NDArray[Any]:
     return confusion(truth, predicted, num_classes=classes, ignore_index=255)
 
 

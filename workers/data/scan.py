@@ -12,9 +12,8 @@ from workers.source import Array, SampleFiles, Source, SourcePlan, open_source
 from workers.source_sets import MOST_SETS, kept, with_found
 
 CASES = 16  # of one task
-KEPT_BYTES = (
-    2**28
-)  # of packed labels in memory, so that they are read once; those of further cases are read again
+KEPT_BYTES = 2**28
+"""Of packed labels in memory, so that they are read once; those of further cases are read again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def test_a_search_is_led_written_and_read_on_postgresql(postgres: str) -> None:
     assert journal.cursor("s", "mlflow") == Cursor(3, {"run": "abc"})
     assert journal.leader("s") == Driver.from_json(
         Driver.current().to_json() | {"since": journal.leader("s").since}
-    )  # type: ignore[union-attr]
+    )  # type: ignore[union-attr]  # a row is there
     journal.release(new)
     assert journal.names() == ("s",)
     journal.close()

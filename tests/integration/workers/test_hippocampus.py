@@ -32,4 +32,4 @@ def test_the_example_is_ingested_as_its_readme_says(tmp_path: Path) -> None:
         case = dataset.case(raw.id)
         assert case.image.dtype == raw.image.dtype and np.array_equal(case.image, raw.image)
         assert case.labels is not None and raw.labels is not None and np.array_equal(case.labels, raw.labels)
-        assert case.affine is not None and np.array_equal(case.affine, raw.affine)  # type: ignore[arg-type]
+        assert case.affine is not None and np.array_equal(case.affine, raw.affine)  # type: ignore[arg-type]  # both are there

@@ -67,7 +67,7 @@ def test_old_bodies_are_lifted_step_by_step() -> None:
     [
         (Event(2, "noted", 1, 0.0, {}), "misses events"),
         (Event(1, "epoch", 1, 0.0, {"trial": 0}), "never asked"),
-        (Event(1, "strange", 1, 0.0, {}), "unknown kind"),  # type: ignore[arg-type]
+        (Event(1, "strange", 1, 0.0, {}), "unknown kind"),  # type: ignore[arg-type]  # no kind of event, as it shall be
     ],
 )
 def test_events_that_do_not_fit_are_refused(event: Event, message: str) -> None:

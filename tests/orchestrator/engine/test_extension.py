@@ -19,7 +19,7 @@ def extended(toys: SimpleNamespace, settings: object, **more: float) -> SimpleNa
     # The next driver reads the request when it leads; here it is written between the two.
     driver.log.append([events.extended(**more)], driver.now)
     assert driver.run() is not None
-    return driver  # type: ignore[no-any-return]
+    return driver  # type: ignore[no-any-return]  # the driver comes from a namespace
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

@@ -6,9 +6,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -31,11 +33,11 @@ def refused(folder: Path, tmp_path: Path) -> str:
     return str(caught.value)
 
 
-def png(values: np.ndarray, path: Path, **options: object) -> None:  # type: ignore[type-arg]
-    Image.fromarray(values).save(path, **options)  # type: ignore[arg-type]
+def png(values: npt.NDArray[Any], path: Path, **options: object) -> None:
+    Image.fromarray(values).save(path, **options)  # type: ignore[arg-type]  # options of Pillow
 
 
-def volume(path: Path, values: np.ndarray, affine: np.ndarray | None = None) -> None:  # type: ignore[type-arg]
+def volume(path: Path, values: npt.NDArray[Any], affine: npt.NDArray[Any] | None = None) -> None:
     nib.save(nib.nifti1.Nifti1Image(values, np.diag([1, 1, 2.5, 1]) if affine is None else affine), path)
 
 
@@ -190,7 +192,7 @@ def rename(old: str, new: bytes) -> Damage:
 
 
 def write(name: str, content: bytes) -> Damage:
-    return lambda folder: (folder / name).write_bytes(content)  # type: ignore[return-value]
+    return lambda folder: (folder / name).write_bytes(content)  # type: ignore[return-value]  # what it returns is not looked at
 
 
 def loop(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from layouts import SIZE, make_class_masks, make_object_masks, noise, save
 from PIL import Image
@@ -25,7 +27,7 @@ from workers.source import open_source, recognise
 from workers.source_pictures import binary_mask
 
 
-def make_few(folder: Path, masks: dict[str, dict[int, np.ndarray]]) -> Path:  # type: ignore[type-arg]
+def make_few(folder: Path, masks: dict[str, dict[int, npt.NDArray[Any]]]) -> Path:
     """Twelve pictures; of each class masks by the number of the picture."""
     for number in range(12):
         save(folder / "images" / f"{number:02d}.png", noise(number))
@@ -35,7 +37,7 @@ def make_few(folder: Path, masks: dict[str, dict[int, np.ndarray]]) -> Path:  # 
     return folder
 
 
-def box(rows: slice, columns: slice, value: int = 255) -> np.ndarray:  # type: ignore[type-arg]
+def box(rows: slice, columns: slice, value: int = 255) -> npt.NDArray[Any]:
     mask = np.zeros(SIZE, np.uint8)
     mask[rows, columns] = value
     return mask
@@ -138,7 +140,7 @@ def test_images_and_masks_without_the_other_are_named(tmp_path: Path) -> None:
         (np.arange(80, dtype=np.uint8).reshape(SIZE) % 3, "values 0, 1, 2; a mask of one object or class has 0 and one other"),
     ],
 )  # fmt: skip
-def test_a_mask_that_is_none_is_named(tmp_path: Path, broken: np.ndarray, message: str) -> None:  # type: ignore[type-arg]
+def test_a_mask_that_is_none_is_named(tmp_path: Path, broken: npt.NDArray[Any], message: str) -> None:
     whole = {number: box(slice(3), slice(4)) for number in range(12)}
     folder = make_few(tmp_path / "raw", {"a": whole, "b": {3: box(slice(2, 5), slice(4)), 5: broken}})
     assert message in problems_of(folder)

@@ -241,7 +241,7 @@ def test_a_bad_case_is_left_out_of_the_plan(case: Path, change: Any, says: str) 
     change(case)
     plan = planned(case.parent)
     (problem,) = plan.problems
-    assert says in problem and problem.names == ("a",)  # type: ignore[attr-defined]
+    assert says in problem and problem.names == ("a",)  # type: ignore[attr-defined]  # it is a LeftOut
     assert [sample.id for sample in plan.samples] == ["b", "c"]
 
 

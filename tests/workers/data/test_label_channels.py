@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from search_spaces.regions import Region
@@ -18,12 +20,12 @@ from workers.regions import inside_regions
 SHAPE = (6, 5, 4)
 
 
-def save(path: Path, values: np.ndarray) -> None:  # type: ignore[type-arg]
+def save(path: Path, values: npt.NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.nifti1.Nifti1Image(values, np.eye(4)), path)
 
 
-def channels(number: int, kind: type = np.uint8) -> np.ndarray:  # type: ignore[type-arg]
+def channels(number: int, kind: type = np.uint8) -> npt.NDArray[Any]:
     """A whole with a core in it, and apart from both a cyst that meets the whole."""
     labels = np.zeros((*SHAPE, 3), kind)
     labels[1:4, ..., 0] = 1

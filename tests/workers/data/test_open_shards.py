@@ -122,6 +122,7 @@ def test_a_batch_is_checked_when_it_is_first_read(tmp_path: Path, place: str) ->
     store: LocalStore = (Bucket if place == "copy" else LocalStore)(tmp_path / "set")
     info, cache = put_shard(store, 1), tmp_path / "cache"
     shards = OpenShards(store, ShardCache(cache), DIGEST)
+    # mypy has no type for the default of a lambda
     whole = [shards.read(info, lambda shard, row=row: bytes(shard.row(row).image)) for row in (0, 9)]  # type: ignore[misc]
     fresh = OpenShards(store, ShardCache(cache), DIGEST)
     assert fresh.read(info, lambda shard: bytes(shard.row(0).image)) == whole[0]

@@ -62,6 +62,7 @@ def test_shards_give_the_cases_of_the_files(kind: str, makers: Makers, tmp_path:
         assert (case.split, case.group, case.spacing) == (raw.split, raw.group, raw.spacing)
         assert case.image.dtype == raw.image.dtype and np.array_equal(case.image, raw.image)
         assert case.labels is not None and raw.labels is not None and np.array_equal(case.labels, raw.labels)
+        # both are there
         assert (case.affine is None and raw.affine is None) or np.array_equal(case.affine, raw.affine)  # type: ignore[arg-type]
 
 
