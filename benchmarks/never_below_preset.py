@@ -10,14 +10,16 @@ What counts is the score after the last epoch. Needs ``SEGSEARCH_DATA``.
 
 - *ours*: ``segsearch run`` as a program, from its start to its end: Ray, search on two slots, retraining of its best on the
   whole machine, export and proof. ``--search`` of the time goes to the search, the rest to the retraining.
-- *preset*: each known network of ``compact`` (or those of ``--presets``) with both cores, as many epochs as fit into the same
-  time (an epoch is measured first, which is not counted), its schedule over exactly these.
+- *preset*: each known network of ``compact`` (or those of ``--presets``) with both cores, in a process of its own, as many
+  epochs as fit into the same time (its start and an epoch are measured first, which is not counted), its schedule over exactly
+  these; scored as often as a retraining is.
 
     SEGSEARCH_DATA=../shared/data python benchmarks/never_below_preset.py --seconds 150 300 --seeds 1 --data hippocampus
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -26,12 +28,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
 
+from orchestrator.job import Retrain
 from search_spaces.candidate import to_json
 from search_spaces.preset import load_preset
 from workers.contract import DataView, EpochResult, Leg
@@ -41,6 +45,7 @@ from workers.leg import run_leg
 
 TRAIN, VALIDATION = 45, 15
 PRESETS = ("small_unet", "small_deeplabv3plus", "small_unet_full")
+SCORING_SHARE = Retrain().scoring_share
 REST_S = 22.0  # of our time: start of Ray and end, export and proof included
 JOB = """\
 name: ours
@@ -184,6 +189,22 @@ def ours(
     }
 
 
+def train(leg: Leg) -> list[EpochResult]:
+    """Train a known network in this process."""
+    found: list[EpochResult] = []
+    ended = run_leg(leg, found.append, lambda: False)
+    assert ended.status == "completed", ended.message
+    return found
+
+
+def timed(leg: Leg) -> tuple[list[EpochResult], float]:
+    """Train in a new process; its epochs, and the wall seconds from its start to its end."""
+    begun = time.perf_counter()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = pool.submit(train, leg).result()
+    return found, time.perf_counter() - begun
+
+
 def preset(
     protocol: Protocol, data: str, name: str, seconds: float, seed: int, threads: int
 ) -> dict[str, Any]:
@@ -191,25 +212,33 @@ def preset(
     view = DataView(
         data, open_dataset(data).digest, protocol.view, protocol.size, protocol.batch, protocol.samples
     )
-
-    def train(epochs: int, storage: str) -> list[EpochResult]:
-        leg = Leg(
+    with tempfile.TemporaryDirectory() as place:
+        probe = Leg(
             search="preset", trial=0, fence=1, candidate=to_json(load_preset(name).candidate()), seed=seed, first_epoch=0,
-            last_epoch=epochs, max_epochs=epochs, checkpoint=None, data=view, storage=storage, threads=threads,
+            last_epoch=4, max_epochs=4, checkpoint=None, data=view, storage=place, threads=threads,
         )  # fmt: skip
-        found: list[EpochResult] = []
-        ended = run_leg(leg, found.append, lambda: False)
-        assert ended.status == "completed", ended.message
-        return found
-
-    with tempfile.TemporaryDirectory() as place:
-        epoch_s = statistics.median(one.seconds for one in train(4, place + "/probe")[1:])
-    begun = time.perf_counter()
-    with tempfile.TemporaryDirectory() as place:
-        found = train(max(1, int((seconds - 1.0) / epoch_s)), place)
-    wall = time.perf_counter() - begun
-    last, most = found[-1].metrics[protocol.metric], max(one.metrics[protocol.metric] for one in found)
-    return {"score": last, "best_epoch": most, "name": name, "epochs": len(found), "wall": wall}
+        found, wall = timed(probe)
+        training = statistics.median(one.train_seconds for one in found[1:])
+        whole = statistics.median(one.seconds for one in found[1:])
+        epoch_s = min(whole, training / (1 - SCORING_SHARE))
+        epochs = max(1, int((seconds - (wall - sum(one.seconds for one in found))) / epoch_s))
+        found, wall = timed(
+            replace(
+                probe,
+                fence=2,
+                last_epoch=epochs,
+                max_epochs=epochs,
+                scoring_share=SCORING_SHARE,
+            )
+        )
+    most = max(one.metrics.get(protocol.metric, 0.0) for one in found)
+    return {
+        "score": found[-1].metrics[protocol.metric],
+        "best_epoch": most,
+        "name": name,
+        "epochs": len(found),
+        "wall": wall,
+    }
 
 
 def mean_interval(values: Sequence[float]) -> str:

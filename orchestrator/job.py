@@ -175,6 +175,8 @@ class Retrain:
         epochs: Length of each training; by default that of the search's scheduler.
         wall: Instead of ``epochs``: as many as fit in this time, by what an epoch cost in the search.
         seeds: Trainings of each candidate.
+        scoring_share: Of the time of these trainings that scoring may take (``Leg.scoring_share``): nothing is decided between
+            their epochs.
         against: A preset that is trained for the worker-seconds of search and retraining together.
     """
 
@@ -183,6 +185,7 @@ class Retrain:
     epochs: Annotated[int, Ge(1), Le(100_000)] | None = None
     wall: Duration | None = None
     seeds: Annotated[int, Ge(1), Le(100)] = 3
+    scoring_share: Annotated[float, Gt(0), Le(1)] = 0.2
     against: str | None = None
 
     def __post_init__(self) -> None:

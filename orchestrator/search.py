@@ -247,6 +247,7 @@ def _is_kept(state: State, parent: Parent) -> bool:
 def leg_of(order: LegOrder, plan: Plan) -> Leg:
     """The order of a leg as the worker needs it."""
     loaders = plan.job.data.loader_workers
+    scoring_share = 1.0 if order.purpose == "search" else plan.job.retrain.scoring_share
     return order.to_leg(
         search=plan.job.name,
         data=plan.view,
@@ -259,6 +260,7 @@ def leg_of(order: LegOrder, plan: Plan) -> Leg:
         measures=plan.measures,
         latency=plan.latency,
         precision=plan.job.resources.precision,
+        scoring_share=scoring_share,
     )
 
 

@@ -126,10 +126,13 @@ def _candidate(session: Session, row: Row) -> Candidate:
 
 
 def _epoch_s(session: Session, trial: int) -> float:
-    """Wall seconds that an epoch of a trial takes: the median of those it reported, the first left out if it can be."""
+    """Wall seconds that an epoch takes where scoring has its share; the median of those that a trial scored, less the first."""
     written = session.journal.read(session.plan.job.name)
-    seconds = [body["seconds"] for body in epoch_bodies(written)[trial]]
-    return float(np.median(seconds[1:] or seconds))
+    share = session.plan.job.retrain.scoring_share
+    scored = [body for body in epoch_bodies(written)[trial] if body["metrics"]]
+    seconds = [(body["train_seconds"], body["seconds"]) for body in scored[1:] or scored]
+    training, whole = np.median(seconds, axis=0)
+    return float(whole if share == 1 else min(whole, training / (1 - share)))
 
 
 def _ask_baseline(session: Session) -> None:

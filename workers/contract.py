@@ -56,6 +56,8 @@ class Leg:
         data: What to train on.
         storage: Folder or ``s3://`` prefix under which checkpoints go.
         split: Split that is scored after each epoch.
+        scoring_share: Of the leg's time that scoring may take; an epoch that comes too early for that is not scored and reports
+            no scores, but the leg's last one always is. 1 scores each.
         threads: CPU threads of the slot.
         device: ``cpu`` or ``cuda``.
         per_card: Trials that share the card.
@@ -82,6 +84,7 @@ class Leg:
     data: DataView
     storage: str
     split: str = "validation"
+    scoring_share: float = 1.0
     threads: int = 1
     device: str = "cpu"
     per_card: int = 1
@@ -96,13 +99,14 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What a worker reports when an epoch is scored and its checkpoint committed.
+    """What a worker reports when an epoch is done and its checkpoint committed.
 
     Attributes:
         epoch: Epochs done, 1-based.
         loss: Mean training loss of the epoch.
         metrics: Scores of the evaluated split by name: ``dice``, ``miou``, ``dice/<class>``, ... fractions in [0, 1],
-            distances in mm, ``latency_ms`` in milliseconds; a metric that is not defined (0/0) is absent.
+            distances in mm, ``latency_ms`` in milliseconds; a metric that is not defined (0/0) is absent, and every score of an
+            epoch that was not scored.
         seconds: Wall time of the epoch, evaluation and checkpoint included.
         train_seconds: Wall time of the training steps alone.
         at: Unix time at which the worker finished the epoch; stamped once, here.

@@ -4,7 +4,7 @@ import importlib
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -66,7 +66,8 @@ def run_leg(leg: Leg, report: Report, should_stop: ShouldStop) -> LegResult:
 class Work:
     """What a leg holds while it runs: the trainer at its first epoch, its batches in order, the cases that are scored.
 
-    ``start`` says how a trial began that had to inherit, ``measured`` in which precision one trains that began by measuring.
+    ``start`` says how a trial began that had to inherit, ``measured`` in which precision one trains that began by measuring,
+    ``pace`` how long its epochs took.
     """
 
     leg: Leg
@@ -76,6 +77,15 @@ class Work:
     scored: Sequence[Prepared]
     start: Start | None = None
     measured: Measured | None = None
+    pace: "Pace" = field(default_factory=lambda: Pace())
+
+
+@dataclass(slots=True)
+class Pace:
+    """Wall seconds of the epochs of a leg so far, and of scoring in them."""
+
+    total_s: float = 0.0
+    scoring_s: float = 0.0
 
 
 def open_work(leg: Leg) -> Work:
@@ -136,28 +146,20 @@ def open_work(leg: Leg) -> Work:
 
 
 def run_epoch(work: Work, epoch: int) -> EpochResult:
-    """Train one epoch, score it, commit its checkpoint."""
-    leg, trainer = work.leg, work.trainer
-    windows = replace(leg.data, batch=-(-leg.data.batch // leg.micro_batches))
+    """Train one epoch, score it where its turn has come, commit its checkpoint."""
+    leg, trainer, pace = work.leg, work.trainer, work.pace
     started = time.perf_counter()
     loss = trainer.train_epoch(epoch, work.batches)
     trained = time.perf_counter()
-    scores = evaluate(
-        trainer.network,
-        work.scored,
-        windows,
-        names=class_names(work.dataset),
-        ignore_index=work.dataset.manifest.ignore_index,
-        measures=measures(leg.measures),
-    )
     told = {}
-    if leg.latency:
-        shape = (work.dataset.num_channels, *leg.data.size)
-        told[LATENCY] = latency_ms(trainer.network, shape, device=leg.device)
+    if epoch == leg.last_epoch or pace.scoring_s <= leg.scoring_share * pace.total_s:
+        told = _score(work)
+    scored = time.perf_counter()
     if work.start is not None and epoch == 1:
         told[INHERITED] = work.start.share
     if work.measured is not None and epoch == 1:
         told |= work.measured.metrics()
+    pace.scoring_s += scored - trained
     checkpoint = save_checkpoint(
         leg.storage,
         checkpoint_prefix(leg.trial, leg.fence, epoch),
@@ -171,18 +173,37 @@ def run_epoch(work: Work, epoch: int) -> EpochResult:
             "precision": trainer.precision,
         },
     )
+    seconds = time.perf_counter() - started
+    pace.total_s += seconds
     return EpochResult(
         search=leg.search,
         trial=leg.trial,
         fence=leg.fence,
         epoch=epoch,
         loss=loss,
-        metrics=scores.metrics | told,
-        seconds=time.perf_counter() - started,
+        metrics=told,
+        seconds=seconds,
         train_seconds=trained - started,
         at=time.time(),
         checkpoint=checkpoint,
     )
+
+
+def _score(work: Work) -> dict[str, float]:
+    """Metrics of the network as it is now."""
+    leg, network = work.leg, work.trainer.network
+    told = evaluate(
+        network,
+        work.scored,
+        replace(leg.data, batch=-(-leg.data.batch // leg.micro_batches)),
+        names=class_names(work.dataset),
+        ignore_index=work.dataset.manifest.ignore_index,
+        measures=measures(leg.measures),
+    ).metrics
+    if leg.latency:
+        shape = (work.dataset.num_channels, *leg.data.size)
+        told |= {LATENCY: latency_ms(network, shape, device=leg.device)}
+    return told
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -16,6 +16,8 @@ from orchestrator.executors.hub import Shape
 from workers.contract import DataView, EpochResult, Leg, LegResult
 from workers.reach import find_fault
 
+ASK_S = 0.5  # Tune asks for slots ten times a second, each of which costs cores that train
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -44,13 +46,19 @@ def run_fleet(hub: Any, run_leg: str, folder: Path, reach: Reach | None) -> None
 
         def __init__(self) -> None:
             super().__init__(metric="none", mode="max")
+            self.quiet_until = 0.0
 
         def suggest(self, trial_id: str) -> Any:
+            if time.monotonic() < self.quiet_until:
+                return None
             resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray annotates a part of itself
             shape = ray.get(hub.wanted.remote(resources.get("CPU", 0), resources.get("GPU", 0)))
             if shape is True:
                 return Searcher.FINISHED
-            return {"slot": trial_id, "cpus": shape.cpus, "gpus": shape.gpus} if shape else None
+            if not shape:
+                self.quiet_until = time.monotonic() + ASK_S
+                return None
+            return {"slot": trial_id, "cpus": shape.cpus, "gpus": shape.gpus}
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
             hub.ended.remote(trial_id)
