@@ -173,7 +173,7 @@ class Retrain:
     Attributes:
         top: How many candidates of the search; 0 ends after the search.
         epochs: Length of each training; by default that of the search's scheduler.
-        wall: Instead of ``epochs``: as many as fit in this time, by what an epoch cost in the search.
+        wall: Instead of ``epochs``: as many as fit in this time, by what an epoch costs there; finding that out included.
         seeds: Trainings of each candidate.
         scoring_share: Of the time of these trainings that scoring may take (``Leg.scoring_share``): nothing is decided between
             their epochs.

@@ -95,7 +95,7 @@ def _retraining_epochs(session: Session, wish: Retrain, best: Sequence[Row], sha
     plan, engine = session.plan, session.engine
     if wish.wall is None:
         return [wish.epochs or plan.settings.scheduler.max_epochs] * len(best)
-    measured = [row.trial for row in best]
+    measured, left_s = [row.trial for row in best], duration_s(wish.wall)
     if share > 1:
         seed = derive_seed(plan.settings.seed, "retrain probe") % 2**31
         probes = [
@@ -105,9 +105,9 @@ def _retraining_epochs(session: Session, wish: Retrain, best: Sequence[Row], sha
         drive(session)
         whole = [engine.state.trials[probe].verdict == "completed" for probe in probes]
         measured = [p if done else trial for p, done, trial in zip(probes, whole, measured, strict=True)]
+        left_s = max(left_s / 2, left_s - _wall_s(session, probes))  # half, where a driver died meanwhile
     rounds = math.ceil(len(best) * wish.seeds * share / plan.settings.slots)
-    each_s = duration_s(wish.wall) / rounds
-    return [max(1, int(each_s / _epoch_s(session, trial))) for trial in measured]
+    return [max(1, int(left_s / rounds / _epoch_s(session, trial))) for trial in measured]
 
 
 def _ask_probe(
@@ -123,6 +123,13 @@ def _ask_probe(
 
 def _candidate(session: Session, row: Row) -> Candidate:
     return from_json(Candidate, session.engine.state.trials[row.trial].candidate)
+
+
+def _wall_s(session: Session, trials: Sequence[int]) -> float:
+    """Wall seconds from the first to the last that is known of some trials: numbers that stand still."""
+    written = session.journal.read(session.plan.job.name)
+    times = [event.at for event in written if event.body.get("trial") in trials]
+    return max(times) - min(times)
 
 
 def _epoch_s(session: Session, trial: int) -> float:

@@ -223,3 +223,19 @@ def test_a_leg_never_goes_on_from_another_epoch(make_leg: MakeLeg) -> None:
 def test_another_content_than_the_search_is_bound_to_is_refused(make_leg: MakeLeg, scans: DataView) -> None:
     result, _ = run(make_leg(data=dataclasses.replace(scans, digest="0" * 64)))
     assert result.status == "failed" and result.message.startswith("DataError: ")
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3, 1e-9])
+def test_scoring_takes_its_share_and_changes_no_training(make_leg: MakeLeg, share: float) -> None:
+    """The first epoch of a leg is scored, to know what that takes, and the last; between them those that fit."""
+    _, whole = run(make_leg(fence=1, last_epoch=12, max_epochs=12))
+    _, found = run(make_leg(fence=2, last_epoch=12, max_epochs=12, scoring_share=share))
+    scored = [epoch.epoch for epoch in found if epoch.metrics]
+    assert scored[0] == 1 and scored[-1] == 12
+    assert (len(scored) == 12) == (share == 1.0) and (len(scored) == 2) == (share == 1e-9)
+    scoring_s = sum(epoch.seconds - epoch.train_seconds for epoch in found if epoch.metrics)
+    assert share < 0.1 or scoring_s <= share * sum(epoch.seconds for epoch in found) + 2 * scoring_s / len(
+        scored
+    )
+    assert [epoch.loss for epoch in found] == [epoch.loss for epoch in whole]
+    assert found[-1].metrics == whole[-1].metrics
