@@ -9,7 +9,7 @@ from typing import Literal
 from orchestrator.collector import unhurried_collector
 from orchestrator.duration import duration_s
 from orchestrator.engine.events import Event, Purpose, epochs_told
-from orchestrator.engine.leaderboard import Row, knee_point, leaderboard, pareto_front
+from orchestrator.engine.leaderboard import Row, hypervolume_over_time, knee_point, leaderboard, pareto_front
 from orchestrator.engine.objective import objectives_of
 from orchestrator.engine.state import State
 from orchestrator.errors import ExtensionError, UnknownTrialError
@@ -129,6 +129,31 @@ def front_of(rows: Iterable[Row]) -> JSON | None:
     if middle is None or len(middle.scores or ()) < 2:
         return None
     return {"trials": [row.trial for row in front], "knee": middle.trial}
+
+
+def growth_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
+    """How the hypervolume of a search with several objectives grew; None with one.
+
+    ``reference`` is the corner it is counted from, by objective: 0 for a metric that is maximised, the job's limit for a cost,
+    and where there is neither, the worst value of any epoch. ``grown`` are pairs of seconds since the search was opened and
+    the hypervolume from then on.
+    """
+    with unhurried_collector():
+        written = Journal(journal_url(storage)).read(name)
+        job = written[0].body["job"]
+        objectives = objectives_of(job["objectives"])
+        if len(objectives) < 2:
+            return None
+        scores = [score for trial in state_of(written).of("search") for score in trial.scores.values()]
+        corner = []
+        for place, objective in enumerate(objectives):
+            limit = None if objective.is_learned else job["constraints"].get(objective.name)
+            bound = 0.0 if objective.is_learned and objective.direction == "maximize" else limit
+            worst = min((score[place] for score in scores), default=0.0)
+            corner.append(worst if bound is None else objective.score(bound))
+        grown = hypervolume_over_time(written, objectives, tuple(corner))
+    reference = {o.name: o.score(value) for o, value in zip(objectives, corner, strict=True)}
+    return {"reference": reference, "grown": [(at - written[0].at, volume) for at, volume in grown]}
 
 
 def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:

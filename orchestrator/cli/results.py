@@ -21,6 +21,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.output import console, count, print_json, print_table, watching
 from orchestrator.places import DEFAULT_STORAGE, tracking_uri
+from orchestrator.progress import duration_text
 
 if TYPE_CHECKING:
     from orchestrator.engine.decisions import Followed
@@ -55,8 +56,10 @@ def leaderboard(
     rows = reading.leaderboard_rows(name, storage=storage)
     result = reading.result_of(name, storage=storage)
     front = reading.front_of(rows)
+    growth = reading.growth_of(name, storage=storage) if front else None
     if as_json:
-        print_json({"trials": [asdict(row) for row in rows], "front": front, "result": result})
+        told = {"front": front, "hypervolume": growth, "result": result}
+        print_json({"trials": [asdict(row) for row in rows], **told})
         return
     print_trials(rows, top)
     if front is not None:
@@ -64,8 +67,21 @@ def leaderboard(
         print(
             f"front of the search: trials {members}; its knee, farthest out between the extremes: trial {front['knee']}"
         )
+    if growth and growth["grown"]:
+        print(growth_text(growth))
     if result:
         print_comparison(result)
+
+
+def growth_text(growth: dict[str, Any]) -> str:
+    """When the hypervolume had reached half, nine tenths and all of what it is now."""
+    volume = growth["grown"][-1][1]
+    when = [
+        duration_text(next(at for at, reached in growth["grown"] if reached >= share * volume))
+        for share in (0.5, 0.9, 1.0)
+    ]
+    corner = ", ".join(f"{name} {value:g}" for name, value in growth["reference"].items())
+    return f"hypervolume from {corner}: {volume:.4g}; half of it after {when[0]}, 90 % after {when[1]}, all after {when[2]}"
 
 
 def audit(

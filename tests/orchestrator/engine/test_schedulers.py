@@ -4,11 +4,14 @@ import math
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 
+from orchestrator.cli.results import growth_text
+from orchestrator.engine.events import Draft
 from orchestrator.engine.leaderboard import (
     finalists,
     hypervolume_over_time,
@@ -24,7 +27,9 @@ from orchestrator.engine.settings import STOPPING, Kind, Scheduler
 from orchestrator.engine.stopping import CHANCE, Stopping, power_law
 from orchestrator.engine.trial import Trial
 from orchestrator.executors.simulated import Recording
-from orchestrator.reading import front_of
+from orchestrator.journal import Journal
+from orchestrator.places import journal_url
+from orchestrator.reading import front_of, growth_of
 from search_spaces.candidate import Candidate
 
 DICE_AND_SIZE = (Objective("dice"), Objective("parameters", "minimize"))
@@ -304,6 +309,31 @@ def test_hypervolume_grows_over_time_to_that_of_the_front(toys: SimpleNamespace)
         highest = max(highest, cells[index][1])
         slow += (cells[index][0] - (cells[index - 1][0] if index else 0.0)) * highest
     assert volumes[-1] == pytest.approx(slow)
+
+
+def test_growth_is_told_of_a_search_in_a_journal(toys: SimpleNamespace, tmp_path: Path) -> None:
+    driver = toys.Driver(toys.settings(trials=12, objectives=DICE_AND_SIZE, gate=sizes))
+    driver.run()
+    journal = Journal(journal_url(str(tmp_path)))
+    wanted = {"maximize": ["dice"], "minimize": ["parameters"]}
+    first, *others = driver.log.events
+    for name, constraints in (("limited", {"parameters": 1e5}), ("free", {})):
+        job = {"objectives": wanted, "constraints": constraints}
+        told = [Draft(first.kind, first.body | {"job": job}), *(Draft(e.kind, e.body) for e in others)]
+        journal.create(name, told, at=5.0)
+    limited, free = (growth_of(name, storage=str(tmp_path)) for name in ("limited", "free"))
+    assert limited is not None and limited["reference"] == {"dice": 0.0, "parameters": 1e5}
+    alike = hypervolume_over_time(driver.log.events, DICE_AND_SIZE, (0.0, -1e5))
+    assert [volume for _, volume in limited["grown"]] == [volume for _, volume in alike]
+    assert {at for at, _ in limited["grown"]} == {0.0}  # of the journal's clock
+    most = max(t.profile["parameters"] for t in driver.engine.state.trials)
+    assert free is not None and free["reference"] == {"dice": 0.0, "parameters": most}
+    assert growth_text({"reference": {"dice": 0.0}, "grown": [(1.0, 0.2), (5.0, 0.8), (70.0, 1.0)]}) == (
+        "hypervolume from dice 0: 1; half of it after 0:05, 90 % after 1:10, all after 1:10"
+    )
+    job = {"objectives": {"maximize": ["dice"]}, "constraints": {}}
+    journal.create("one", [Draft("opened", first.body | {"job": job})])
+    assert growth_of("one", storage=str(tmp_path)) is None
 
 
 def test_worker_seconds_of_a_full_training_are_an_objective(toys: SimpleNamespace) -> None:
