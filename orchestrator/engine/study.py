@@ -28,6 +28,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.engine.encoding import Encoding, encoding_of
+from orchestrator.engine.pareto import ranking
 from orchestrator.engine.sampler import History, Observation
 from search_spaces.candidate import Candidate
 from search_spaces.domain import Choice, Domain, Integer, Real, quantise
@@ -38,6 +39,7 @@ Parameters = tuple[Mapping[str, Any], Mapping[str, BaseDistribution]]
 Attributes = Callable[[int], Mapping[str, Any]]
 """What a sampler keeps with a trial, by its place among the complete trials of the study."""
 
+GENERATIONS = 10  # that a genetic sampler sees as they were
 MAX_UNSCORED = 100  # failed and rejected proposals shown to the sampler, newest first: there may be many more
 
 
@@ -48,10 +50,13 @@ class Shown:
     Attributes:
         rung: Epochs of the rung.
         most: Complete trials at most, the newest; None shows all.
+        elite: Of the complete trials that are older, so many are shown, too: the best by front and crowding, found so many at a
+            time as an elitist algorithm would.
     """
 
     rung: int
     most: int | None = None
+    elite: int = 0
 
 
 def highest_rung(history: History, enough: int) -> int | None:
@@ -97,7 +102,8 @@ def ask_generation(
     """What a genetic sampler of Optuna suggests, at the highest rung that has a full generation; before, a random candidate.
 
     A generation is the next ``population`` trials that reached the rung, in order of proposal, so it follows from the history
-    alone and no slot waits for the last of a generation.
+    alone and no slot waits for the last of a generation. Of more than ``GENERATIONS`` full ones the first are shown as one: the
+    best of theirs, which is what an elitist algorithm keeps of them.
 
     Args:
         space: What may be chosen.
@@ -112,12 +118,16 @@ def ask_generation(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of a sampler that a user chose by its name
         sampler = make(population_size=population, seed=seed % 2**32)
+    reached = sum(item.violation <= 0 and rung in dict(item.scores) for item in history.observations)
+    first = max(0, reached // population - GENERATIONS)  # generation that is shown as it is
     return ask_encoded(
         space,
         history,
         sampler=sampler,
-        shown=Shown(rung),
-        attributes=lambda place: {f"{type(sampler).__name__}:generation": place // population},
+        shown=Shown(rung, most=reached - first * population, elite=population),
+        attributes=lambda place: {
+            f"{make.__name__}:generation": max(0, place // population - first + (first > 0))
+        },
     )
 
 
@@ -166,7 +176,14 @@ def study_trials(
         if item.violation <= 0 and shown.rung in dict(item.scores)
     ]
     places = {number: place for place, number in enumerate(complete)}
-    kept |= set(complete if shown.most is None else complete[-shown.most :])
+    older = 0 if shown.most is None else max(0, len(complete) - shown.most)
+    kept |= set(complete[older:])
+    elite: list[int] = []
+    for first in range(0, older if shown.elite else 0, shown.elite or 1):
+        pool = elite + complete[first : min(first + shown.elite, older)]
+        scores = [dict(history.observations[number].scores)[shown.rung] for number in pool]
+        elite = [pool[place] for place in ranking(scores, [0.0] * len(pool))[: shown.elite]]
+    kept |= set(elite)
     trials = []
     for number, observation in enumerate(history.observations):
         score = dict(observation.scores).get(shown.rung)

@@ -6,10 +6,20 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from optuna import Study
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 from orchestrator.engine.sampler import History, Observation, Sampler
 from orchestrator.engine.samplers.tpe import TreeParzen
-from orchestrator.engine.study import Shown, highest_rung, parameter_name, study_trials
+from orchestrator.engine.study import (
+    GENERATIONS,
+    Shown,
+    highest_rung,
+    parameter_name,
+    study_of,
+    study_trials,
+)
 from search_spaces.domain import Choice, Real
 from search_spaces.register import kinds, lookup
 from search_spaces.space import encode, load_space, sample
@@ -113,6 +123,42 @@ def test_a_study_holds_one_rung_only(toys: SimpleNamespace) -> None:
     assert [trial.state.name for trial in trials] == ["COMPLETE", "RUNNING", "PRUNED", "PRUNED"]
     assert trials[0].value == 0.2
     assert [trial.constraints.get("excess") for trial in trials] == [0.0, None, 1.0, 0.25]
+
+
+@pytest.mark.parametrize("kind", ["nsga2", "nsga3"])
+def test_first_generations_of_many_are_shown_as_one_of_their_best(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, rng = load_space("compact"), random.Random(1)
+    size, extra = 20, 7
+    trace = encode(space, sample(space, rng))
+    values = [rng.random() for _ in range((GENERATIONS + 3) * size + extra)]
+    shown: list[list[tuple[int, float]]] = []
+
+    def note(history: History, sampler: BaseSampler, trials: list[FrozenTrial]) -> Study:
+        key = f"{type(sampler).__name__}:generation"
+        shown.append([(trial.system_attrs[key], trial.values[0]) for trial in trials])
+        return study_of(history, sampler, trials)
+
+    monkeypatch.setattr("orchestrator.engine.study.study_of", note)
+    sampler = lookup(Sampler, kind)()
+    for count in (GENERATIONS * size + size - 1, len(values)):
+        seen = [Observation(trace, "scored", ((1, (value, -value)),)) for value in values[:count]]
+        sampler.propose(space, History(seen, RUNGS, 2), seed=3)
+    whole, bounded = shown
+    assert whole == [(place // size, value) for place, value in enumerate(values[: len(whole)])]
+    assert [generation for generation, _ in bounded] == sorted(
+        [*range(GENERATIONS + 1)] * size + [GENERATIONS + 1] * extra
+    )
+    assert [value for _, value in bounded[size:]] == values[3 * size :]
+
+
+def test_what_stands_for_the_first_generations_is_the_best_of_them() -> None:
+    values = [random.Random(place).random() for place in range(45)]
+    seen = [Observation({}, "scored", ((1, (value,)),)) for value in values]
+    trials = study_trials(History(seen, RUNGS), Shown(1, most=25, elite=10), lambda _: ({}, {}))
+    assert sorted(trial.value or 0.0 for trial in trials[:10]) == sorted(values[:20])[10:]
+    assert [trial.value for trial in trials[10:]] == values[20:]
 
 
 def test_another_domain_at_a_path_is_another_parameter() -> None:
