@@ -319,8 +319,9 @@ class _Planner:
             return None
 
     def _problem(self, path: Path, message: str) -> None:
-        said = f"{path[0]}: "  # some errors name the key themselves
-        self.problems.append(self.document.problem(path, message.removeprefix(said)))
+        for said in (".".join(map(str, path)), str(path[0])):  # some errors name the key themselves
+            message = message.removeprefix(f"{said}: ")
+        self.problems.append(self.document.problem(path, message))
 
 
 def _misfits(space: Space, fix: Mapping[str, object]) -> dict[str, SpaceError]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.engine.events import Draft
+from orchestrator.engine.feasibility import fault_of_start
 from orchestrator.engine.leaderboard import Row
 from orchestrator.errors import JournalError, SearchExistsError, UnknownTrialError
 from orchestrator.job import Job, JobError, Retrain, job_from_json, load_job_document
@@ -72,6 +73,8 @@ def validate(
         plan = make_plan(job, document, nodes=place.nodes())
     except JobError as error:
         raise JobError(document.source, [*error.problems, *missing]) from None
+    if fault := fault_of_start(plan.settings):
+        missing.append(document.problem(("constraints",), f"the search could not begin: {fault}."))
     if missing:
         raise JobError(document.source, missing)
     return plan

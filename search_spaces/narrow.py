@@ -35,6 +35,8 @@ def narrow(space: Space, fix: Mapping[str, object]) -> Space:
         path = _resolve(name, known)
         if path in rules:
             raise SpaceError(f"fix.{name}: {path} is fixed twice; keep one.")
+        if isinstance(value, Mapping) and _is_empty(value):
+            raise SpaceError(f"fix.{name}: low {value['low']!r} is above high {value['high']!r}.")
         if not any(_restricted(domain, value) for domain in known[path]):
             allowed = " or ".join(dict.fromkeys(str(domain) for domain in known[path]))
             near = difflib.get_close_matches(str(value), allowed.replace(" or ", ", ").split(", "), n=1)
@@ -113,6 +115,11 @@ def _within(domain: Domain[T], rule: Mapping[object, object]) -> Domain[T] | Non
         return cast(Domain[T], Integer(first, last, log=True)) if first <= last else None
     values = tuple(value for value in domain.values() or () if _number_in(value, low, high))
     return Choice(values) if values else None
+
+
+def _is_empty(rule: Mapping[object, object]) -> bool:
+    low, high = rule.get("low"), rule.get("high")
+    return isinstance(low, int | float) and isinstance(high, int | float) and low > high
 
 
 def _number_in(value: object, low: float, high: float) -> bool:

@@ -84,12 +84,14 @@ def end_message(settings: EngineSettings, state: State, reason: Finish) -> str:
 
 def exhaustion(settings: EngineSettings, state: State) -> str:
     """Why a search could propose no more: each limit with how many it turned down and the closest, and the duplicates."""
-    parts = [
-        f"constraints.{limit}: {'no' if not state.searched else 'no further'} candidate is within "
-        f"{settings.constraints[limit]:,.12g}; the closest of {state.rejections['constraint:' + limit]} had {closest:,.12g}"
+    beyond = [
+        f"constraints.{limit} of {settings.constraints[limit]:,.12g} turned down {state.rejections['constraint:' + limit]}, "
+        f"the closest with {closest:,.12g}"
         for limit, closest in sorted(state.closest.items())
         if limit in settings.constraints
     ]
+    found = "no further candidate" if state.searched else "no candidate"
+    parts = [f"{found} is within all limits: {', '.join(beyond)}"] if beyond else []
     if duplicates := state.rejections["duplicate"]:
         parts.append(f"{duplicates} proposals were tried before")
     if unbuildable := state.rejections["unbuildable"]:

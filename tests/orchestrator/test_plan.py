@@ -1,6 +1,7 @@
 """A job bound to its data set: what only the two together can tell."""
 
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from orchestrator.recording import record
 from orchestrator.search import leg_of
 from orchestrator.slots import Node
 from orchestrator.table import TableError
+from orchestrator.verbs import run, validate
 from orchestrator.winners import measured_precision, recorded_metrics
 from search_spaces.memory import training_bytes
 from search_spaces.preset import preset_candidates
@@ -223,3 +225,21 @@ def test_a_table_is_not_recorded_for_a_job_that_inherits(dataset: Path, tmp_path
     plan = with_search(dataset, "{sampler: evolution, inherit: true}")
     with pytest.raises(TableError, match=r"search\.inherit: a table holds trainings"):
         record(plan, tmp_path / "table.parquet", trials=1, seeds=1, repeated=0)
+
+
+def test_limits_that_nobody_meets_are_told_before_anything_is_written(dataset: Path) -> None:
+    path = dataset.parent / "job.yaml"
+    job = JOB.format(dataset=dataset, screening="{score: naswot, drop: 0.5, among: 4}")
+    path.write_text(f"{job}storage: {dataset.parent / 'runs'}\nconstraints: {{parameters: 500}}\n")
+    with pytest.raises(JobError) as caught:
+        run(path)
+    (problem,) = caught.value.problems
+    assert problem.path == "constraints" and problem.line == 6
+    assert re.fullmatch(
+        "the search could not begin: no candidate is within all limits: "
+        r"constraints.parameters of 500 turned down 203, the closest with [\d,]+\.",
+        problem.message,
+    )
+    assert not (dataset.parent / "runs").exists()
+    path.write_text(f"{job}constraints: {{parameters: 1.0e5}}\n")  # beyond the presets, but met by others
+    assert validate(path).settings.constraints == {"parameters": 1e5}

@@ -109,6 +109,10 @@ def test_reals_are_narrowed_to_an_interval_or_pinned() -> None:
         ),
         ({"noise": 0.2}, r"fix\.noise: 0\.2 given; did you mean '0\.1'"),
         ({"learning_rate": {"low": 1}}, r"fix\.learning_rate: .* allowed are numbers from 0\.001 to 0\.01"),
+        (
+            {"learning_rate": {"low": 0.01, "high": 0.004}},
+            r"fix\.learning_rate: low 0\.01 is above high 0\.004",
+        ),
         ({"learning_rate": {"from": 1}}, r"fix\.learning_rate: .* allowed are numbers from"),
         ({"kind": "cross_entropy", "gamma": 1}, r"no candidate that meets the other fixes has .*gamma"),
         ({"kind": "focal", "rotate_deg": 20}, r"rotate_deg cannot be 20 .* allowed are 0\.0, 10\.0"),

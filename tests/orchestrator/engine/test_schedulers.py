@@ -403,7 +403,8 @@ def test_a_space_beyond_its_limits_says_which_limit_and_how_near_it_came(toys: S
     [finished] = [event for event in driver.log.events if event.kind == "finished"]
     rejected = [event.body["value"] for event in driver.log.events if event.kind == "rejected"]
     assert finished.body["message"] == (
-        f"constraints.macs: no candidate is within 100,000; the closest of {len(rejected)} had {min(rejected):,.12g}"
+        f"no candidate is within all limits: constraints.macs of 100,000 turned down {len(rejected)}, the closest with "
+        f"{min(rejected):,.12g}"
     )
 
 
