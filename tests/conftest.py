@@ -1,4 +1,4 @@
-"""Marks by folder, and threads that suit small machines."""
+"""Marks by folder, who runs what side by side, and threads that suit small machines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +13,17 @@ FOLDERS = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``integration`` and ``e2e`` come from the folder."""
+    """``integration`` and ``e2e`` come from the folder.
+
+    Where tests are spread over processes, those two stay in one of them, which starts each server once; of the others, those of
+    a file stay together.
+    """
     for item in items:
-        top = item.path.relative_to(FOLDERS).parts[0]
+        file = item.path.relative_to(FOLDERS)
+        top = file.parts[0]
         if top in ("integration", "e2e"):
             item.add_marker(top)
+        item.add_marker(pytest.mark.xdist_group("servers" if top in ("integration", "e2e") else str(file)))
 
 
 @pytest.fixture(scope="session", autouse=True)
