@@ -29,6 +29,7 @@ from orchestrator.slots import Node, Slots, this_machine
 from orchestrator.tracking import backlog
 from orchestrator.winners import find_winner
 from workers.contract import JSON
+from workers.location import has_scheme
 from workers.reach import code_of_this_process, leave_mark, remove_marks
 
 DRAIN_S = 60.0  # how long the end of a driver waits for MLflow to be up to date
@@ -79,6 +80,7 @@ def lead(plan: Plan, journal: Journal, place: Place, *, create: bool, evidence: 
 
     Raises:
         SearchExistsError: It shall begin and its name is taken.
+        StoreError: The storage cannot be written; nothing was.
         PlaceError: A node of the cluster does not reach what legs need; nothing was written.
         NoResultError: Nothing could be trained to its end.
     """
@@ -106,6 +108,10 @@ def led(
     """A session with its executor and publisher; everything ends with it."""
     if place.cluster is not None and (fault := journal_fault(plan.job.storage, nodes=plan.slots.nodes)):
         raise PlaceError(fault)
+    if place.cluster is None and has_scheme(
+        plan.storage
+    ):  # else each leg would find out; a cluster's nodes are asked
+        remove_marks(plan.storage, leave_mark(plan.storage))
     with interruptible(), _executor(plan, place) as executor:
         if create:
             create_search(plan, journal, evidence=evidence)

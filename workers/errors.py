@@ -43,6 +43,10 @@ class ExportError(WorkerError):
     """An export is incomplete, altered, or does not give what its proof says."""
 
 
+class NoExportError(WorkerError):
+    """No export stands at a place that a user named."""
+
+
 class DrawingError(WorkerError, ValueError):
     """A drawing of a kind that there is not."""
 

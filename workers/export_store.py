@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from workers.errors import ExportError, MissingKeyError
+from workers.errors import ExportError, MissingKeyError, NoExportError
 from workers.export import PROOF, SEALED
 from workers.picture import DRAWING
 from workers.store import open_store
@@ -41,9 +41,11 @@ def local_export(place: str) -> Iterator[Path]:
     """The folder of an export; one on ``s3://`` is fetched into a temporary folder.
 
     Raises:
-        ExportError: There is none.
+        NoExportError: There is none.
     """
     if "://" not in place:
+        if not (Path(place) / PROOF).is_file():
+            raise NoExportError(f"{place}: no export there ({PROOF} is missing).")
         yield Path(place)
         return
     store = open_store(place)
@@ -54,5 +56,5 @@ def local_export(place: str) -> Iterator[Path]:
             except MissingKeyError:
                 if name == DRAWING:  # older exports have none
                     continue
-                raise ExportError(f"{place}: no export there ({name} is missing).") from None
+                raise NoExportError(f"{place}: no export there ({name} is missing).") from None
         yield Path(parent)

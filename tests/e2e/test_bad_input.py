@@ -140,3 +140,12 @@ def test_a_limit_that_no_network_keeps_is_said_with_the_closest(inside: Any, cli
     )
     code, out, _ = cli("leaderboard", "hasty", "--json")
     assert code == 0 and [row["value"] for row in json.loads(out)["trials"]] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "arguments", [("verify", "nowhere"), ("predict", "nowhere", "a.nii.gz", "--out", "p")]
+)
+def test_an_export_that_is_not_there(inside: Any, cli: Cli, arguments: tuple[str, ...]) -> None:
+    code, _, err = cli(*arguments)
+    assert (code, err) == (2, "error: nowhere: no export there (proof.json is missing).\n")
+    assert not (inside.folder / "p").exists()
