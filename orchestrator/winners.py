@@ -223,7 +223,7 @@ def conclude(session: Session) -> JSON:
     chosen = max(by_candidate.values(), key=lambda rows: float(np.mean([quality(row) for row in rows])))
     winner = max(chosen, key=quality)
     split = "test" if "test" in plan.dataset.manifest.splits else "validation"
-    scored = [Scored(row, score(session, row, split)) for row in chosen]
+    scored = [Scored(row, score(plan, row, _candidate(session, row), split)) for row in chosen]
     own = next(item for item in scored if item.row.trial == winner.trial)
     place = _exported(session, winner)
     baselines = sorted(  # the longest comes last
@@ -240,7 +240,7 @@ def conclude(session: Session) -> JSON:
     }
     if baselines:
         preset = baselines[-1]
-        other = Scored(preset, score(session, preset, split))
+        other = Scored(preset, score(plan, preset, _candidate(session, preset), split))
         result["preset"] = _entry(session, other)
         probes = [row for row in session.rows("baseline") if row.name.endswith(PROBE)]
         result["baseline_worker_seconds"] = preset.worker_seconds + sum(row.worker_seconds for row in probes)
@@ -268,12 +268,16 @@ def export_row(plan: Plan, journal: Journal, row: Row, place: str, *, raw: Path 
         e.body["candidate"] for e in written if e.kind == "asked" and e.body["trial"] == row.trial
     )
     assert row.checkpoint is not None
+    recorded = recorded_metrics(written, row.trial)
+    if not recorded:  # a retraining that was stopped after an epoch that was not scored
+        found = from_json(Candidate, candidate)
+        recorded = score(plan, row, found, "validation", beside=()).metrics
     trained = Trained(
         checkpoint=row.checkpoint,
         candidate=candidate,
         view=plan.view,
         split="validation",
-        metrics=recorded_metrics(written, row.trial),
+        metrics=recorded,
         facts={
             "search": plan.job.name,
             "trial": row.trial,
@@ -291,10 +295,11 @@ def export_row(plan: Plan, journal: Journal, row: Row, place: str, *, raw: Path 
         return export(trained, plan.dataset, folder, raw=source)
 
 
-def score(session: Session, row: Row, split: str) -> Evaluation:
-    """Counts of a trained trial on a split."""
-    plan = session.plan
-    description = describe_network(_candidate(session, row), plan.dataset, plan.view)
+def score(
+    plan: Plan, row: Row, candidate: Candidate, split: str, *, beside: Sequence[str] = FINAL_MEASURES
+) -> Evaluation:
+    """Counts of a trained trial on a split, with the job's measures and those ``beside`` them."""
+    description = describe_network(candidate, plan.dataset, plan.view)
     assert row.checkpoint is not None
     tensors, _ = load_checkpoint(row.checkpoint)
     network = build_network(description, trained_weights(tensors))
@@ -304,7 +309,7 @@ def score(session: Session, row: Row, split: str) -> Evaluation:
         plan.view,
         names=description.class_names,
         ignore_index=description.ignore_index,
-        measures=measures((*FINAL_MEASURES, *plan.measures)),
+        measures=measures((*beside, *plan.measures)),
     )
 
 

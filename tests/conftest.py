@@ -12,6 +12,7 @@ import workers  # noqa: F401  # sets how OpenMP waits, before torch is imported
 FOLDERS = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """``integration`` and ``e2e`` come from the folder.
 

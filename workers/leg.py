@@ -62,6 +62,14 @@ def run_leg(leg: Leg, report: Report, should_stop: ShouldStop) -> LegResult:
     )
 
 
+@dataclass(slots=True)
+class Pace:
+    """Wall seconds of the epochs of a leg so far, and of scoring in them."""
+
+    total_s: float = 0.0
+    scoring_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a leg holds while it runs: the trainer at its first epoch, its batches in order, the cases that are scored.
@@ -77,15 +85,7 @@ class Work:
     scored: Sequence[Prepared]
     start: Start | None = None
     measured: Measured | None = None
-    pace: "Pace" = field(default_factory=lambda: Pace())
-
-
-@dataclass(slots=True)
-class Pace:
-    """Wall seconds of the epochs of a leg so far, and of scoring in them."""
-
-    total_s: float = 0.0
-    scoring_s: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
 
 def open_work(leg: Leg) -> Work:
