@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,21 +11,29 @@ from PIL import Image
 import workers  # noqa: F401  # sets how OpenMP waits, before torch is imported
 
 FOLDERS = Path(__file__).parent
+WITH_SERVERS = ("integration", "e2e")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``integration`` and ``e2e`` come from the folder.
-
-    Where tests are spread over processes, those two stay in one of them, which starts each server once; of the others, those of
-    a file stay together.
-    """
+    """``integration`` and ``e2e`` come from the folder."""
     for item in items:
-        file = item.path.relative_to(FOLDERS)
-        top = file.parts[0]
-        if top in ("integration", "e2e"):
+        top = item.path.relative_to(FOLDERS).parts[0]
+        if top in WITH_SERVERS:
             item.add_marker(top)
-        item.add_marker(pytest.mark.xdist_group("servers" if top in ("integration", "e2e") else str(file)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests are spread over processes, all with servers run in one, which starts each once; others by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServers(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "servers" if any(f"tests/{top}/" in file for top in WITH_SERVERS) else file
+
+    config.option.loadscopereorder = False  # the longest come first as they are
+    return ByServers(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
