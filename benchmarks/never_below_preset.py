@@ -138,24 +138,9 @@ PROTOCOLS = {
 }
 
 
-def ours(
-    protocol: Protocol, data: str, folder: Path, seconds: float, seed: int, search: float
-) -> dict[str, Any]:
-    """Run a whole search; its best network's score, and how long it took."""
+def run_job(folder: Path, text: str) -> tuple[dict[str, Any], float]:
+    """Run a job of the name ``ours`` as a program, in a folder of its own; its leaderboard, and the wall seconds."""
     folder.mkdir(parents=True)
-    rest = seconds - REST_S
-    text = JOB.format(
-        data=data,
-        view=protocol.view,
-        size=", ".join(map(str, protocol.size)),
-        batch=protocol.batch,
-        samples=protocol.samples,
-        macs=protocol.macs,
-        metric=protocol.metric,
-        seed=seed,
-        search=search * rest,
-        retrain=(1 - search) * rest,
-    )
     (folder / "job.yaml").write_text(text)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SEGSEARCH_", "RAY_", "MLFLOW_"))}
     environment |= {"HOME": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
@@ -177,7 +162,27 @@ def ours(
         capture_output=True,
         check=True,
     )
-    board = json.loads(told.stdout)
+    return json.loads(told.stdout), wall
+
+
+def ours(
+    protocol: Protocol, data: str, folder: Path, seconds: float, seed: int, search: float
+) -> dict[str, Any]:
+    """Run a whole search; its best network's score, and how long it took."""
+    rest = seconds - REST_S
+    text = JOB.format(
+        data=data,
+        view=protocol.view,
+        size=", ".join(map(str, protocol.size)),
+        batch=protocol.batch,
+        samples=protocol.samples,
+        macs=protocol.macs,
+        metric=protocol.metric,
+        seed=seed,
+        search=search * rest,
+        retrain=(1 - search) * rest,
+    )
+    board, wall = run_job(folder, text)
     winner = board["result"]["winner"]
     tried = sum(row["purpose"] == "search" for row in board["trials"])
     return {
