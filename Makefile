@@ -24,7 +24,7 @@ search: install
 	$(BIN)/segsearch run --resume $(JOB)
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -q --durations=15 -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -m "not slow and not gpu" -q --durations=15
 
 test-slow: install
 	$(BIN)/python -m pytest -m "slow" -q

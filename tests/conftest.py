@@ -1,8 +1,7 @@
-"""Marks by folder, who runs what side by side, and threads that suit small machines."""
+"""Marks by folder, and threads that suit small machines."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,29 +10,14 @@ from PIL import Image
 import workers  # noqa: F401  # sets how OpenMP waits, before torch is imported
 
 FOLDERS = Path(__file__).parent
-WITH_SERVERS = ("integration", "e2e")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """``integration`` and ``e2e`` come from the folder."""
     for item in items:
         top = item.path.relative_to(FOLDERS).parts[0]
-        if top in WITH_SERVERS:
+        if top in ("integration", "e2e"):
             item.add_marker(top)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests are spread over processes, all with servers run in one, which starts each once; others by file."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByServers(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "servers" if any(f"tests/{top}/" in file for top in WITH_SERVERS) else file
-
-    config.option.loadscopereorder = False  # the longest come first as they are
-    return ByServers(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
