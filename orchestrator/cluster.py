@@ -5,6 +5,7 @@ Jobs go through the REST interface of Ray's dashboard, whose job routes Ray docu
 client is not used, as importing Ray takes a quarter of the time of a whole look at a cluster.
 """
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -152,7 +153,8 @@ class Cluster:
             text = "" if status == "PENDING" else self.logs(job)
             for line in text.splitlines(keepends=True):
                 if line.startswith(mark) and line.endswith("\n"):
-                    return json.loads(line.removeprefix(mark))
+                    with contextlib.suppress(ValueError):  # a line that ended with another's, or was cut off
+                        return json.loads(line.removeprefix(mark))
             if status in OVER:
                 raise NoAnswerError((text.strip().splitlines() or ["nothing was printed"])[-1])
             if time.monotonic() > end:

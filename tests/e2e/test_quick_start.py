@@ -91,13 +91,18 @@ def test_status_and_list_agree(finished: Any) -> None:
 def test_every_run_is_in_mlflow_with_its_curve_candidate_and_picture(finished: Any) -> None:
     with sqlite3.connect(finished.folder / "runs" / "mlflow.db") as database:
         names = {row[0] for row in database.execute("select name from runs")}
-        curves = database.execute("select count(*) from metrics where key = 'dice'").fetchone()[0]
+        count = "select count(*) from metrics where key = ?"
+        losses, scores = (database.execute(count, (key,)).fetchone()[0] for key in ("loss", "dice"))
         unfinished = database.execute("select count(*) from runs where status = 'RUNNING'").fetchone()[0]
     database.close()
     told = finished.json("leaderboard", "demo")
     assert "search demo" in names
     assert len(names) == 1 + len(told["trials"])
-    assert curves == sum(row["epoch"] for row in told["trials"])
+    epochs = dict.fromkeys((True, False), 0)
+    for row in told["trials"]:
+        epochs[row["purpose"] == "search"] += row["epoch"]
+    assert losses == sum(epochs.values())
+    assert epochs[True] < scores <= losses  # of those that no rung judges, some
     assert unfinished == 0
     artifacts = list((finished.folder / "runs" / "mlartifacts").rglob("*"))
     assert sum(path.name == "candidate.json" for path in artifacts) == len(told["trials"])
