@@ -22,14 +22,7 @@ from workers.data.ingest import ingest
 
 EPOCHS = 9
 START_S = 14.0  # of Ray and the program, which count
-JOB = """\
-name: ours
-dataset: {data}
-data: {{view: {view}, size: [{size}], batch: {batch}, epoch_samples: {samples}}}
-space: compact
-fix: {{recipe.optimiser: adamw}}
-constraints: {{parameters: 2.0e6, macs: {macs}}}
-objectives: {{maximize: [{metric}]}}
+SEARCH = """\
 search: {{sampler: {sampler}, scheduler: {{kind: {scheduler}, max_epochs: {epochs}}}, seed: {seed}, presets: {presets}}}
 budget: {{trials: 1000, wall: {wall:.0f}s}}
 retrain: {{top: 0}}
@@ -59,14 +52,7 @@ def main() -> None:
         ingest(root / "raw", str(root / "data"))
         for seed in range(options.seeds):
             for way, (sampler, scheduler) in WAYS.items():
-                text = JOB.format(
-                    data=root / "data",
-                    view=protocol.view,
-                    size=", ".join(map(str, protocol.size)),
-                    batch=protocol.batch,
-                    samples=protocol.samples,
-                    macs=protocol.macs,
-                    metric=protocol.metric,
+                text = protocol.job(str(root / "data")) + SEARCH.format(
                     sampler=sampler,
                     scheduler=scheduler,
                     epochs=EPOCHS,

@@ -47,7 +47,7 @@ TRAIN, VALIDATION = 45, 15
 PRESETS = ("small_unet", "small_deeplabv3plus", "small_unet_full")
 SCORING_SHARE = Retrain().scoring_share
 REST_S = 22.0  # of our time: start of Ray and end, export and proof included
-JOB = """\
+HEAD = """\
 name: ours
 dataset: {data}
 data: {{view: {view}, size: [{size}], batch: {batch}, epoch_samples: {samples}}}
@@ -55,6 +55,8 @@ space: compact
 fix: {{recipe.optimiser: adamw}}
 constraints: {{parameters: 2.0e6, macs: {macs}}}
 objectives: {{maximize: [{metric}]}}
+"""
+SEARCH = """\
 search: {{sampler: auto, scheduler: {{kind: asha, max_epochs: 9, reduction: 3}}, seed: {seed}}}
 budget: {{trials: 1000, wall: {search:.0f}s}}
 retrain: {{top: 1, seeds: 1, wall: {retrain:.0f}s}}
@@ -79,6 +81,18 @@ class Protocol:
     samples: int
     macs: str
     metric: str
+
+    def job(self, data: str) -> str:
+        """A job up to its objectives."""
+        return HEAD.format(
+            data=data,
+            view=self.view,
+            size=", ".join(map(str, self.size)),
+            batch=self.batch,
+            samples=self.samples,
+            macs=self.macs,
+            metric=self.metric,
+        )
 
 
 def write_hippocampus(data: Path, raw: Path) -> None:
@@ -170,19 +184,8 @@ def ours(
 ) -> dict[str, Any]:
     """Run a whole search; its best network's score, and how long it took."""
     rest = seconds - REST_S
-    text = JOB.format(
-        data=data,
-        view=protocol.view,
-        size=", ".join(map(str, protocol.size)),
-        batch=protocol.batch,
-        samples=protocol.samples,
-        macs=protocol.macs,
-        metric=protocol.metric,
-        seed=seed,
-        search=search * rest,
-        retrain=(1 - search) * rest,
-    )
-    board, wall = run_job(folder, text)
+    text = SEARCH.format(seed=seed, search=search * rest, retrain=(1 - search) * rest)
+    board, wall = run_job(folder, protocol.job(data) + text)
     winner = board["result"]["winner"]
     tried = sum(row["purpose"] == "search" for row in board["trials"])
     return {
