@@ -80,12 +80,9 @@ def describe(event: Event, state: State) -> str | None:
             trial = body["trial"]
             learned = [objective.name for objective in state.objectives if objective.is_learned]
             shown = dict.fromkeys((*learned, "dice", "miou"))
-            metrics = ", ".join(
-                f"{name} {body['metrics'][name]:.4f}" for name in shown if name in body["metrics"]
-            )
-            name = state.trials[trial].name
-            head = f"trial {trial:3d} {name}: epoch {body['epoch']}"
-            return f"{head}, loss {body['loss']:.4f}, {metrics}, {body['seconds']:.1f} s"
+            metrics = [f"{name} {body['metrics'][name]:.4f}" for name in shown if name in body["metrics"]]
+            head = f"trial {trial:3d} {state.trials[trial].name}: epoch {body['epoch']}"
+            return ", ".join([head, f"loss {body['loss']:.4f}", *metrics, f"{body['seconds']:.1f} s"])
         case "rejected" if body["reason"] != "duplicate":
             return f"rejected {body['name'] or body['digest'][:8]}: {body['message']}"
         case "trial_ended" if body["verdict"] not in ("completed", "stopped"):

@@ -27,3 +27,5 @@ def test_an_epoch_shows_what_is_searched_for(objectives: tuple[Objective, ...], 
     body = {"trial": 0, "epoch": 3, "loss": 0.125, "metrics": metrics, "seconds": 1.25}
     line = describe(Event(1, "epoch", 1, 0.0, body), state)
     assert line == f"trial   0 unet: epoch 3, loss 0.1250, {expected}, 1.2 s"
+    line = describe(Event(2, "epoch", 1, 0.0, body | {"metrics": {}}), state)
+    assert line == "trial   0 unet: epoch 3, loss 0.1250, 1.2 s"
