@@ -185,14 +185,12 @@ def costs(rounds: int) -> None:
         0.5,
         spacing,
         # maps have the names of these fields
-        # maps have the names of these fields
         **label_maps(labels, needs, num_classes=4, ignore_index=255, spacing=spacing),  # type: ignore[arg-type]
         image=torch.randn(4, 1, 256, 256),
         distances=prediction_maps(spacing),
         second=logits.flip(0),
         critic=lambda image, maps: (image * maps.mean(1, keepdim=True)).mean((1, 2, 3)),
     )
-    # entries are concrete
     # entries are concrete
     terms: dict[str, Any] = {kind: lookup(LossTerm, kind)() for kind in kinds(LossTerm)}  # type: ignore[type-abstract]
     runs = {kind: functools.partial(term, extras=extras) for kind, term in terms.items() if term.of_logits}
@@ -255,7 +253,6 @@ def peak_bytes(run: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: 
         run(leaf, labels).backward()
     held = most = 0
     # there are results once it has profiled
-    # a profiler that has run
     events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()

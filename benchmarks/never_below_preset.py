@@ -36,6 +36,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from orchestrator.job import Retrain
+from orchestrator.winners import mean_epoch_s
 from search_spaces.candidate import to_json
 from search_spaces.preset import load_preset
 from workers.contract import DataView, EpochResult, Leg
@@ -226,9 +227,7 @@ def preset(
             last_epoch=4, max_epochs=4, checkpoint=None, data=view, storage=place, threads=threads,
         )  # fmt: skip
         found, wall = timed(probe)
-        training = statistics.median(one.train_seconds for one in found[1:])
-        whole = statistics.median(one.seconds for one in found[1:])
-        epoch_s = min(whole, training / (1 - SCORING_SHARE))
+        epoch_s = mean_epoch_s([(one.train_seconds, one.seconds) for one in found[1:]], SCORING_SHARE)
         epochs = max(1, int((seconds - (wall - sum(one.seconds for one in found))) / epoch_s))
         found, wall = timed(
             replace(

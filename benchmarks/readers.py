@@ -303,7 +303,6 @@ def training(ours: str, *, counts: Sequence[int]) -> None:
             source = batches(made, range(1, 4), loader_workers=workers)
             next(source)
             # mypy has no type for the default of a lambda
-            # mypy has no type for the default of a lambda
             rates.append((3 * made.steps - 1) / seconds(lambda source=source: list(map(len, source))))  # type: ignore[misc]
         rate = statistics.median(rates)
         print(f"{workers} workers: {rate:.1f} batches/s, {rate * BATCH:.0f} samples/s")

@@ -108,9 +108,8 @@ def led(
     """A session with its executor and publisher; everything ends with it."""
     if place.cluster is not None and (fault := journal_fault(plan.job.storage, nodes=plan.slots.nodes)):
         raise PlaceError(fault)
-    if place.cluster is None and has_scheme(
-        plan.storage
-    ):  # else each leg would find out; a cluster's nodes are asked
+    # Else each leg would find out; a cluster's nodes are asked.
+    if place.cluster is None and has_scheme(plan.storage):
         remove_marks(plan.storage, leave_mark(plan.storage))
     with interruptible(), _executor(plan, place) as executor:
         if create:

@@ -138,8 +138,13 @@ def _epoch_s(session: Session, trial: int) -> float:
     share = session.plan.job.retrain.scoring_share
     scored = [body for body in epoch_bodies(written)[trial] if body["metrics"]]
     seconds = [(body["train_seconds"], body["seconds"]) for body in scored[1:] or scored]
+    return mean_epoch_s(seconds, share)
+
+
+def mean_epoch_s(seconds: Sequence[tuple[float, float]], scoring_share: float) -> float:
+    """What an epoch takes on average where scoring has a share of the time; of scored epochs, training alone and the whole."""
     training, whole = np.median(seconds, axis=0)
-    return float(whole if share == 1 else min(whole, training / (1 - share)))
+    return float(whole if scoring_share == 1 else min(whole, training / (1 - scoring_share)))
 
 
 def _ask_baseline(session: Session) -> None:

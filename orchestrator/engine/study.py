@@ -15,7 +15,7 @@ import functools
 import json
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -178,12 +178,8 @@ def study_trials(
     places = {number: place for place, number in enumerate(complete)}
     older = 0 if shown.most is None else max(0, len(complete) - shown.most)
     kept |= set(complete[older:])
-    elite: list[int] = []
-    for first in range(0, older if shown.elite else 0, shown.elite or 1):
-        pool = elite + complete[first : min(first + shown.elite, older)]
-        scores = [dict(history.observations[number].scores)[shown.rung] for number in pool]
-        elite = [pool[place] for place in ranking(scores, [0.0] * len(pool))[: shown.elite]]
-    kept |= set(elite)
+    if shown.elite:
+        kept |= set(_elite(history, complete[:older], shown))
     trials = []
     for number, observation in enumerate(history.observations):
         score = dict(observation.scores).get(shown.rung)
@@ -199,6 +195,16 @@ def study_trials(
             frozen_trial(observation, state, score, parameters=parameters(observation.trace), attributes=more)
         )
     return trials
+
+
+def _elite(history: History, numbers: Sequence[int], shown: Shown) -> list[int]:
+    """The best of these complete trials, found generation by generation, which takes a time that grows as they do."""
+    best: list[int] = []
+    for first in range(0, len(numbers), shown.elite):
+        pool = [*best, *numbers[first : first + shown.elite]]
+        scores = [dict(history.observations[number].scores)[shown.rung] for number in pool]
+        best = [pool[place] for place in ranking(scores, [0.0] * len(pool))[: shown.elite]]
+    return best
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from search_spaces.register import kinds, lookup
 from workers.distance_maps import prediction_maps
 
 # entries are concrete
-# entries are concrete
 KINDS = [kind for kind in kinds(LossTerm) if lookup(LossTerm, kind).of_logits]  # type: ignore[type-abstract]
 pytestmark = [
     pytest.mark.gpu,
