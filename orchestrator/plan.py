@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from orchestrator.engine.objective import COSTS
 from orchestrator.engine.sampler import Breeder, Sampler
-from orchestrator.engine.screening import Screening
 from orchestrator.engine.settings import EngineSettings
+from orchestrator.gate import make_gate, make_screening
 from orchestrator.job import Job, JobError
 from orchestrator.loss_gate import fault_of_space, make_loss_gate
 from orchestrator.places import absolute, search_folder
@@ -19,14 +19,12 @@ from orchestrator.yaml_document import Document, Path, Problem
 from search_spaces.candidate import Candidate
 from search_spaces.errors import SpaceError
 from search_spaces.exploration import decides
-from search_spaces.memory import training_bytes
 from search_spaces.narrow import narrow
 from search_spaces.preset import preset_candidates
-from search_spaces.profile import profile
 from search_spaces.regions import Regions
 from search_spaces.register import kinds, lookup, unknown_name
 from search_spaces.space import Space, load_space
-from search_spaces.zero_cost import ZeroCost, score_of
+from search_spaces.zero_cost import ZeroCost
 from workers.contract import DataView
 from workers.data.dataset import Dataset, open_dataset
 from workers.errors import WorkerError
@@ -34,7 +32,7 @@ from workers.evaluate import class_names
 from workers.latency import LATENCY
 from workers.measure import measure_names, measured_metrics
 from workers.metrics import metric_names
-from workers.precision import STEP_MS, has_fast_bf16
+from workers.precision import has_fast_bf16
 from workers.region_names import make_regions, region_problems
 from workers.regions import by_name
 
@@ -337,61 +335,3 @@ def _misfits(space: Space, fix: Mapping[str, object]) -> dict[str, SpaceError]:
                 errors[path] = error
         if not errors or len(fitting) == before:
             return errors
-
-
-def make_gate(
-    in_channels: int,
-    num_classes: int,
-    size: tuple[int, ...],
-    *,
-    batch: int | None = None,
-    measured: bool = False,
-) -> Callable[[Candidate], Mapping[str, float] | str]:
-    """What is known of a candidate before training: its parameters and MACs, or why it cannot be built.
-
-    With a batch also the memory of a step, which takes longer to tell than the rest, so that only its limit asks for it; where
-    the precision is measured, that of the worst, as all are tried.
-    """
-
-    def gate(candidate: Candidate) -> Mapping[str, float] | str:
-        try:
-            numbers = profile(
-                candidate.architecture, in_channels=in_channels, num_classes=num_classes, input_size=size
-            )
-        except SpaceError as error:
-            return str(error)
-        known = {"parameters": float(numbers.parameters), "macs": float(numbers.macs)}
-        if batch is None:
-            return known
-        memory = max(
-            training_bytes(
-                candidate.architecture,
-                in_channels=in_channels,
-                num_classes=num_classes,
-                input_size=size,
-                batch=batch,
-                precision=precision,
-            )
-            for precision in (STEP_MS if measured else (candidate.recipe.precision,))
-        )
-        return known | {"memory_bytes": float(memory)}
-
-    return gate
-
-
-def make_screening(job: Job, in_channels: int, num_classes: int, size: tuple[int, ...]) -> Screening | None:
-    """The job's screening with its score, of a network at its random start."""
-    asked = job.search.screening
-    if asked is None:
-        return None
-
-    def measure(candidate: Candidate) -> float:
-        return score_of(
-            asked.score,
-            candidate.architecture,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            input_size=size,
-        )
-
-    return Screening(asked.score, asked.drop, asked.among, measure)
