@@ -60,6 +60,7 @@ class DataSettings:
     Attributes:
         regions: Named unions of classes that are learned instead of these; by default those that the data set has, and with an
             empty mapping the classes.
+        adjacent_slices: Slices on either side that the network sees with each slice of a volume.
     """
 
     __pydantic_config__ = _STRICT
@@ -69,6 +70,7 @@ class DataSettings:
     epoch_samples: Positive | None = None
     loader_workers: Literal["auto"] | Annotated[int, Ge(0), Le(64)] = "auto"
     regions: dict[str, list[str]] | None = None
+    adjacent_slices: Annotated[int, Ge(0), Le(16)] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ class Plan:
             "split": "validation",
             "plugins": plugin_digests(self.job),
             **({"regions": regions} if regions else {}),
+            **({"adjacent_slices": self.view.adjacent_slices} if self.view.adjacent_slices else {}),
             **({"precision": "measured"} if self.job.resources.precision == "measured" else {}),
         }
 
@@ -155,6 +156,7 @@ class _Planner:
 
     def _settings(self, dataset: Dataset, view: DataView, space: Space, slots: Slots) -> EngineSettings:
         job = self.job
+        inputs = view.num_inputs(dataset.num_channels)
         outputs = view.num_outputs(dataset.num_classes)
         batch = view.batch if "memory_bytes" in job.constraints else None
         return engine_settings(
@@ -162,9 +164,9 @@ class _Planner:
             space,
             slots=slots.count,
             whole=slots.whole,
-            gate=make_gate(dataset.num_channels, outputs, view.size, batch=batch, measured=self._is_measured),
+            gate=make_gate(inputs, outputs, view.size, batch=batch, measured=self._is_measured),
             loss_gate=make_loss_gate(2 if view.regions else dataset.num_classes, regions=bool(view.regions)),
-            screening=make_screening(job, dataset.num_channels, outputs, view.size),
+            screening=make_screening(job, inputs, outputs, view.size),
         )
 
     def _regions(self, dataset: Dataset) -> Regions | None:
@@ -192,6 +194,11 @@ class _Planner:
                 f"so it is read as {allowed}.",
             )
             return None
+        if data.adjacent_slices and kind != "slices":
+            self._problem(
+                ("data", "adjacent_slices"),
+                f"{data.adjacent_slices} given, but {kind} have none; leave it out, or read a volume as slices.",
+            )
         for split in ("train", "validation"):
             if not dataset.ids(split):
                 self._problem(("dataset",), f"its split {split!r} has no case; a search needs some.")
@@ -209,6 +216,7 @@ class _Planner:
             data.batch,
             data.epoch_samples,
             regions,
+            data.adjacent_slices,
         )
 
     def _space(self, slots: Slots | None) -> Space | None:

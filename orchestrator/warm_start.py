@@ -189,6 +189,6 @@ def _nothing_to_reuse(relations: Mapping[str, Relation]) -> str:
         return "search.reuse: there is nothing to reuse; name searches in search.warm_start, or fork one, or remove it."
     names = ", ".join(repr(name) for name in relations)
     return (
-        f"search.reuse: {names} ran on other data or under another protocol (size, batch, epoch_samples, regions, max_epochs, "
-        "plugins), so nothing of it can be reused; remove reuse, or make the job the same in these."
+        f"search.reuse: {names} ran on other data or under another protocol (size, batch, epoch_samples, regions, "
+        "adjacent_slices, max_epochs, plugins), so nothing of it can be reused; remove reuse, or make the job the same in these."
     )

@@ -21,12 +21,21 @@ def augment(
     *,
     generator: np.random.Generator,
     ignore_index: int,
+    repeats: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Rotate, zoom, and change intensity; flips are made where samples are cut, as they depend on the data set.
 
     What a rotation or zoom brings in from outside is 0 in the image and ignored in the labels. A sample is changed by
     itself, with a generator of its own, so that the batch that it is in does not matter. What is needed in between is
     then small enough to stay in the processor's cache, and in memory that the process has already.
+
+    Args:
+        image: Whose channels come ``repeats`` times where it has the slices beside it, which change as it does.
+        labels: Of its pixels.
+        augmentation: What may happen.
+        generator: Where chance comes from.
+        ignore_index: Label of what comes from outside.
+        repeats: How often the channels come.
 
     Shape:
         image (C, *S) float32; labels (*S) of any whole numbers; returns (C, *S) float32 and (*S) int64.
@@ -41,7 +50,7 @@ def augment(
     spatial = (..., *([None] * labels.ndim))
     if augmentation.intensity:
         gain, offset = torch.from_numpy(
-            _intensity(augmentation.intensity, len(image), generator)
+            np.tile(_intensity(augmentation.intensity, len(image) // repeats, generator), repeats)
         )  # (C,) each
         image = torch.mul(image, gain[spatial]).add_(offset[spatial])
     if augmentation.noise:

@@ -144,6 +144,7 @@ class TrainingSet:
                 self.augmentation,
                 generator=g,
                 ignore_index=self.ignore_index,
+                repeats=self.view.num_inputs(1),
             )
             if place == 0:
                 images, labels = (part.new_empty(len(positions), *part.shape) for part in (image, label))
@@ -155,11 +156,15 @@ class TrainingSet:
         case = self.cases[number]
         pixels, labels, places = case.pixels, case.labels, case.foreground
         assert labels is not None
+        parts = [pixels]
         if self.view.view == "slices":
             depth = unit - self._starts[number]
-            pixels, labels, places = pixels[..., depth], labels[..., depth], None
+            parts = [pixels[..., near] for near in self.view.seen_with(depth, pixels.shape[-1])]
+            labels, places = labels[..., depth], None
         offsets = _offsets(labels, self.view.size, g, places, ignore_index=self.ignore_index)
-        image = cut(pixels, self.view.size, offsets, fill=np.float32(0), change=case.scaling)
+        image = np.concatenate(
+            [cut(part, self.view.size, offsets, fill=np.float32(0), change=case.scaling) for part in parts]
+        )
         labels = cut(labels, self.view.size, offsets, fill=np.uint8(self.ignore_index))
         if self.augmentation.flip:
             for axis in prepared_axes(case.undo.orientation, self.symmetries):

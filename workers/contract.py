@@ -24,6 +24,7 @@ class DataView:
         batch: Samples a step.
         epoch_samples: Samples an epoch; None means every slice or image once.
         regions: What is learned instead of classes: one logit a region. Empty means the classes.
+        adjacent_slices: Slices on either side of a slice that the network sees as further channels ("2.5D"); ``slices`` only.
     """
 
     dataset: str
@@ -33,10 +34,20 @@ class DataView:
     batch: int
     epoch_samples: int | None = None
     regions: Regions = ()
+    adjacent_slices: int = 0
 
     def num_outputs(self, num_classes: int) -> int:
         """Channels of the logits: one a region, else one a class."""
         return len(self.regions) or num_classes
+
+    def num_inputs(self, num_channels: int) -> int:
+        """Channels that the network sees, of images with so many."""
+        return num_channels * (1 + 2 * self.adjacent_slices)
+
+    def seen_with(self, depth: int, depths: int) -> list[int]:
+        """The slices of a volume that are seen as one sample, in order; beyond its ends the last slice is seen again."""
+        around = range(depth - self.adjacent_slices, depth + self.adjacent_slices + 1)
+        return [min(max(near, 0), depths - 1) for near in around]
 
 
 @dataclass(frozen=True, slots=True)

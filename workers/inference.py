@@ -44,9 +44,7 @@ def case_scores(network: Network, image: FloatArray, view: DataView, *, num_clas
     places = list(itertools.product(range(len(planes)), starts))
     for first in range(0, len(places), view.batch):
         part = places[first : first + view.batch]
-        windows = np.stack(
-            [cut(planes[plane], view.size, start, fill=np.float32(0)) for plane, start in part]
-        )
+        windows = np.stack([_window(planes, plane, start, view) for plane, start in part])
         for (plane, start), output in zip(part, _run(network, windows, view.batch), strict=True):
             of_case, inside = _overlap(start, view.size, shape)
             scores[plane][(slice(None), *of_case)] += output[(slice(None), *inside)] * weight[inside]
@@ -56,6 +54,12 @@ def case_scores(network: Network, image: FloatArray, view: DataView, *, num_clas
         mass[of_case] += weight[inside]
     scores /= mass
     return np.moveaxis(scores, 0, -1) if view.view == "slices" else scores[0]
+
+
+def _window(planes: FloatArray, plane: int, start: tuple[int, ...], view: DataView) -> FloatArray:
+    """What the network sees of a plane, with those beside it."""
+    seen = view.seen_with(plane, len(planes))
+    return np.concatenate([cut(planes[near], view.size, start, fill=np.float32(0)) for near in seen])
 
 
 def _run(network: Network, windows: FloatArray, batch: int) -> FloatArray:

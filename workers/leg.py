@@ -110,7 +110,7 @@ def open_work(leg: Leg) -> Work:
         spacing=sample_spacing(cases if dataset.ndim == 3 else (), leg.data),
     )
     built: dict[str, Any] = {
-        "in_channels": dataset.num_channels,
+        "in_channels": leg.data.num_inputs(dataset.num_channels),
         "num_classes": dataset.num_classes,
         "max_epochs": leg.max_epochs,
         "device": leg.device,
@@ -133,8 +133,8 @@ def open_work(leg: Leg) -> Work:
             trainer.precision = state["precision"]
     start = None
     if leg.checkpoint is None and leg.inherit is not None:
-        channels, outputs = dataset.num_channels, leg.data.num_outputs(dataset.num_classes)
-        start = start_from(leg.inherit, trainer, in_channels=channels, num_outputs=outputs)
+        outputs = leg.data.num_outputs(dataset.num_classes)
+        start = start_from(leg.inherit, trainer, in_channels=built["in_channels"], num_outputs=outputs)
     ahead = batches(
         training,
         range(leg.first_epoch + 1, leg.last_epoch + 1),
@@ -201,7 +201,7 @@ def _score(work: Work) -> dict[str, float]:
         measures=measures(leg.measures),
     ).metrics
     if leg.latency:
-        shape = (work.dataset.num_channels, *leg.data.size)
+        shape = (leg.data.num_inputs(work.dataset.num_channels), *leg.data.size)
         told |= {LATENCY: latency_ms(network, shape, device=leg.device)}
     return told
 

@@ -20,7 +20,7 @@ def model_card(description: Description, facts: JSON, evidence: JSON, *, from_ra
     """
     numbers = profile(
         description.candidate.architecture,
-        in_channels=len(description.channels),
+        in_channels=description.num_inputs,
         num_classes=description.num_outputs,
         input_size=description.view.size,
     )
@@ -32,7 +32,7 @@ def model_card(description: Description, facts: JSON, evidence: JSON, *, from_ra
         f"| {name} | {_score(scores.get(f'dice/{name}'))} | {_score(scores.get(f'iou/{name}'))} |"
         for name in description.names
     ]
-    regions = description.view.regions
+    regions, adjacent = description.view.regions, description.view.adjacent_slices
     of = "region" if regions else "class"
     means = "mean over regions" if regions else "mean (foreground Dice, all-class IoU)"
     further = sorted(name for name in scores if "/" not in name and name not in ("dice", "miou"))
@@ -44,7 +44,9 @@ def model_card(description: Description, facts: JSON, evidence: JSON, *, from_ra
                 f"Classes: {', '.join(description.class_names)}. "
                 + (f"Regions: {in_words(regions, description.class_names)}. " if regions else "")
                 + f"Input: {', '.join(description.channels)}, windows of "
-                f"{' x '.join(map(str, description.view.size))} ({description.view.view})."
+                f"{' x '.join(map(str, description.view.size))} ({description.view.view}"
+                + (f", each with {adjacent} on either side as further channels" if adjacent else "")
+                + ")."
             ),
             "",
             "![the network](network.svg)",
@@ -92,7 +94,7 @@ def draw_network(description: Description) -> bytes:
 
     return draw(
         description.candidate,
-        in_channels=len(description.channels),
+        in_channels=description.num_inputs,
         num_classes=description.num_outputs,
         input_size=description.view.size,
         title=digest(description.candidate)[:12],

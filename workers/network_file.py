@@ -22,7 +22,7 @@ from workers.inference import Network
 from workers.preprocessing import Fitted, fit
 from workers.regions import by_name
 
-FORMAT = 2  # 1 where no regions are described
+FORMAT = 3  # 2 where no adjacent slices are seen, 1 where no regions are described either
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "candidate.json"
 ONNX = "model.onnx"
@@ -60,6 +60,11 @@ class Description:
         """Channels of its logits."""
         return self.view.num_outputs(len(self.class_names))
 
+    @property
+    def num_inputs(self) -> int:
+        """Channels of its input."""
+        return self.view.num_inputs(len(self.channels))
+
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
         view = self.view
@@ -68,7 +73,7 @@ class Description:
             for name, inside in by_name(view.regions, self.class_names).items()
         ]
         return {
-            "format": FORMAT if regions else 1,
+            "format": FORMAT if view.adjacent_slices else 2 if regions else 1,
             "candidate": to_json(self.candidate),
             "preprocessing": self.fitted.to_json(),
             "input": {
@@ -76,6 +81,7 @@ class Description:
                 "size": list(view.size),
                 "batch": view.batch,
                 "channels": list(self.channels),
+                **({"adjacent_slices": view.adjacent_slices} if view.adjacent_slices else {}),
             },
             "data_digest": view.digest,
             "classes": [
@@ -107,7 +113,13 @@ class Description:
             candidate=from_json(Candidate, data["candidate"]),
             fitted=Fitted.from_json(data["preprocessing"]),
             view=DataView(
-                "", data["data_digest"], view["view"], tuple(view["size"]), view["batch"], regions=regions
+                "",
+                data["data_digest"],
+                view["view"],
+                tuple(view["size"]),
+                view["batch"],
+                regions=regions,
+                adjacent_slices=view.get("adjacent_slices", 0),
             ),
             class_names=names,
             colours=tuple(tuple(info["rgb"]) for info in data["classes"]),
@@ -139,7 +151,7 @@ def build_network(description: Description, weights: dict[str, Tensor]) -> nn.Mo
     """The described network with these weights, in evaluation mode."""
     model = build_model(
         description.candidate.architecture,
-        in_channels=len(description.channels),
+        in_channels=description.num_inputs,
         num_classes=description.num_outputs,
         ndim=len(description.view.size),
     )
@@ -170,7 +182,7 @@ def load_onnx(folder: Path, *, threads: int = 0) -> Network:
 def save_onnx(model: nn.Module, folder: Path, description: Description) -> None:
     """Write ``model.onnx``: one file, any batch, the trained window size."""
     size = description.view.size
-    example = torch.zeros(2, len(description.channels), *size)
+    example = torch.zeros(2, description.num_inputs, *size)
     program = torch.onnx.export(
         model,
         (example,),

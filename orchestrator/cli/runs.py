@@ -75,7 +75,12 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
     facts: dict[str, Any] = {
         "name": plan.job.name,
         "data": f"{plan.dataset.manifest.name}, {plan.dataset.num_classes} classes, digest {plan.dataset.digest[:12]}",
-        "reads": f"{plan.view.view} of {' x '.join(map(str, plan.view.size))}, {plan.view.batch} a step",
+        "reads": f"{plan.view.view} of {' x '.join(map(str, plan.view.size))}, {plan.view.batch} a step"
+        + (
+            f", each with {count(plan.view.adjacent_slices, 'slice')} on either side"
+            if plan.view.adjacent_slices
+            else ""
+        ),
         **({"learns": in_words(plan.view.regions, class_names(plan.dataset))} if plan.view.regions else {}),
         "space": plan.job.space,
         "presets": ", ".join(name for name, _ in settings.presets) or "none",

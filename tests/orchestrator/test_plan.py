@@ -56,6 +56,23 @@ def test_a_batch_larger_than_an_epoch_is_told_before_any_trial(dataset: Path) ->
         make_plan(*load_job_document(path))
 
 
+def test_slices_beside_a_slice_are_channels_of_every_network(dataset: Path) -> None:
+    def planned(more: str) -> Plan:
+        path = dataset.parent / "around.yaml"
+        path.write_text(f"name: tiny\ndataset: {dataset}\ndata: {{batch: 2, {more}}}\n")
+        return make_plan(*load_job_document(path))
+
+    alone, around = planned("size: [16, 16]"), planned("size: [16, 16], adjacent_slices: 2")
+    candidate = dict(preset_candidates(alone.settings.space))["small_unet"]
+    few, many = alone.settings.gate(candidate), around.settings.gate(candidate)
+    assert not isinstance(few, str) and not isinstance(many, str) and many["macs"] > few["macs"]
+    assert "adjacent_slices" not in alone.protocol and around.protocol["adjacent_slices"] == 2
+    with pytest.raises(
+        JobError, match=r"3:\d+: data.adjacent_slices: 1 given, but patches have none; leave it out"
+    ):
+        planned("size: [16, 16, 8], epoch_samples: 4, adjacent_slices: 1")
+
+
 def test_without_a_screening_nothing_is_scored(dataset: Path) -> None:
     assert plan_of(dataset, "null").settings.screening is None
 

@@ -101,15 +101,17 @@ def make_leg(scans: DataView, small: Candidate, tmp_path: Path) -> MakeLeg:
 
 @pytest.fixture
 def make_prepared() -> MakePrepared:
-    """A prepared case whose first channel numbers its voxels from 1, and whose labels are those numbers modulo a count."""
+    """A prepared case whose channels number their voxels from 1 on; its labels are the first's numbers modulo a count."""
 
-    def make(*shape: int, classes: int = 3, orientation: Any = None, id: str = "case") -> Prepared:
+    def make(
+        *shape: int, classes: int = 3, channels: int = 1, orientation: Any = None, id: str = "case"
+    ) -> Prepared:
         numbers = np.arange(1, int(np.prod(shape)) + 1).reshape(shape)
         undo = Undo(shape, orientation, shape, tuple(slice(0, n) for n in shape), shape)
         return Prepared(
             id,
-            numbers[None].astype(np.float32),
-            Scaling(*np.array([[0], [1], [-np.inf], [np.inf]], np.float32)),
+            np.stack([numbers + channel * numbers.size for channel in range(channels)]).astype(np.float32),
+            Scaling(*np.repeat(np.array([[0], [1], [-np.inf], [np.inf]], np.float32), channels, axis=1)),
             (numbers % classes).astype(np.uint8),
             undo,
         )

@@ -205,6 +205,33 @@ def test_slices_are_taken_along_the_last_axis(make_prepared: MakePrepared) -> No
         np.testing.assert_array_equal(found[depth + 1][1], volume.labels[..., depth])
 
 
+def test_a_slice_comes_with_those_beside_it(make_prepared: MakePrepared) -> None:
+    volume = make_prepared(3, 3, 4, channels=2)
+    ours = training(volume, view="slices", size=(3, 3), batch=4)
+    ours = replace(ours, view=replace(ours.view, adjacent_slices=2))
+    images, labels = ours.batch(1, 0)
+    assert images.shape == (4, 10, 3, 3) and volume.labels is not None
+    depths = [
+        int(np.flatnonzero((volume.image == image[4:6, ..., None].numpy()).all((0, 1, 2)))[0])
+        for image in images
+    ]
+    assert sorted(depths) == [0, 1, 2, 3]
+    for depth, image, label in zip(depths, images, labels, strict=True):
+        for place, near in enumerate(range(depth - 2, depth + 3)):
+            seen = volume.image[..., min(max(near, 0), 3)]  # the last slice again beyond the volume's ends
+            np.testing.assert_array_equal(image[2 * place : 2 * place + 2], seen)
+        np.testing.assert_array_equal(label, volume.labels[..., depth])
+
+
+def test_slices_beside_each_other_change_alike(make_prepared: MakePrepared) -> None:
+    volume = make_prepared(3, 3, 1, channels=2)
+    ours = training(volume, view="slices", size=(3, 3), batch=1, augmentation=replace(ALL, noise=0.0))
+    [image] = replace(ours, view=replace(ours.view, adjacent_slices=1)).batch(1, 0)[0]
+    assert torch.equal(image[:2], image[2:4]) and torch.equal(image[:2], image[4:])
+    assert torch.equal(image[:2], ours.batch(1, 0)[0][0])
+    assert not np.array_equal(image[:2], volume.image[..., 0])
+
+
 def test_a_smaller_case_is_centred_and_its_padding_is_ignored(make_prepared: MakePrepared) -> None:
     case = make_prepared(3, 4)
     images, labels = training(case, size=(6, 6), batch=1, ignore_index=200).batch(1, 0)

@@ -1,6 +1,7 @@
 """Windows over whole cases: pointwise networks come back exactly, padding is cut off, slices equal single slices."""
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,16 @@ def test_slices_equal_single_slices() -> None:
         for depth in range(5):
             single = case_scores(network, volume[..., depth], view("images", 8, 8, batch=4), num_classes=2)
             np.testing.assert_allclose(whole[..., depth], single, rtol=1e-5, atol=1e-6)
+
+
+def test_slices_are_seen_with_those_beside_them() -> None:
+    """A network that gives back what it sees before and behind a slice."""
+    volume = np.random.default_rng(0).normal(size=(2, 11, 7, 5)).astype(np.float32)
+    around = replace(view("slices", 11, 7, batch=2), adjacent_slices=1)
+    scores = case_scores(lambda windows: windows, volume, around, num_classes=6)
+    assert np.array_equal(scores[2:4], volume)
+    assert np.array_equal(scores[:2], volume[..., [0, 0, 1, 2, 3]])
+    assert np.array_equal(scores[4:], volume[..., [1, 2, 3, 4, 4]])
 
 
 def test_memory_holds_one_batch_of_windows_not_all() -> None:

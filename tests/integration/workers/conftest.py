@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.fixture(scope="session")
+def export_of_volumes() -> Callable[..., Exported]:
+    """Train on slices of volumes with more of a view, and export."""
+
+    def make(folder: Path, **view: Any) -> Exported:
+        return _exported(HIPPOCAMPUS, folder, "slices", (48, 64), Preprocessing(), **view)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory, red_pictures: Path) -> Exported:
     folder = tmp_path_factory.mktemp("pictures")
     shutil.copytree(red_pictures, folder / "raw")  # tests change it
@@ -45,11 +56,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, red_pictures: Path) -> Ex
 
 
 def _exported(
-    raw: Path, folder: Path, kind: Any, size: tuple[int, ...], preprocessing: Preprocessing
+    raw: Path, folder: Path, kind: Any, size: tuple[int, ...], preprocessing: Preprocessing, **more: Any
 ) -> Exported:
     torch.set_num_threads(1)
     manifest = ingest(raw, str(folder / "set"))
-    view = DataView(str(folder / "set"), manifest.digest, kind, size, 8, epoch_samples=320)
+    view = DataView(str(folder / "set"), manifest.digest, kind, size, 8, epoch_samples=320, **more)
     preset = load_preset("small_unet").candidate()
     encoder = preset.architecture.encoder
     assert isinstance(encoder, Cells)
