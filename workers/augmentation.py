@@ -80,7 +80,7 @@ def _matrix(augmentation: Augmentation, size: torch.Size, generator: np.random.G
 
 
 def _grid(matrix: FloatArray, size: torch.Size) -> FloatArray:
-    """Where each pixel comes from, (*size, ndim): ``affine_grid`` in a sixth of its time, to the bit.
+    """Where each pixel comes from, (*size, ndim): ``affine_grid`` in a sixth of its time.
 
     A rotation in a plane maps each coordinate from two others at most, so a sum of rows and columns takes the place of a
     product of matrices.

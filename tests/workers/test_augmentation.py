@@ -127,10 +127,9 @@ def test_noise_has_the_drawn_deviation() -> None:
 
 @pytest.mark.parametrize("size", [(7, 9), (1, 6), (256, 192), (7, 9, 5)])
 @pytest.mark.parametrize("ignore_index", [255, 9])
-def test_positions_are_those_of_a_product_of_matrices_to_the_bit(
-    size: tuple[int, ...], ignore_index: int
-) -> None:
-    """The same as torch's ``affine_grid`` for a whole batch, and labels that are sampled as numbers."""
+def test_positions_are_those_of_a_product_of_matrices(size: tuple[int, ...], ignore_index: int) -> None:
+    """The same as torch's ``affine_grid`` for a whole batch, whose product rounds once less on some processors, and labels
+    that are sampled as numbers."""
     torch.manual_seed(0)
     images, labels = torch.randn(4, 2, *size), torch.randint(0, 4, (4, *size))
     labels[labels == 3] = 255
@@ -148,9 +147,11 @@ def test_positions_are_those_of_a_product_of_matrices_to_the_bit(
             generator=generator("s", number),
             ignore_index=ignore_index,
         )
-        assert torch.equal(image, expected[number])
+        # A position of up to 128 pixels is right to 1e-5 of one, and noise changes by up to 8 from pixel to pixel.
+        torch.testing.assert_close(image, expected[number], atol=1e-4, rtol=0)
         wanted = nearest[number, 0].long() - 1
-        assert torch.equal(label, torch.where(wanted < 0, ignore_index, wanted))
+        differs = label != torch.where(wanted < 0, ignore_index, wanted)
+        assert differs.float().mean() < 1e-3  # where a position lies between two pixels
 
 
 def test_what_comes_in_is_not_changed() -> None:
