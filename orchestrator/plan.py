@@ -332,6 +332,11 @@ class _Planner:
 
 def _misfits(space: Space, fix: Mapping[str, object]) -> dict[str, SpaceError]:
     """Entries of a ``fix`` that narrow nothing, each with why; one may hang on a decision that another one fixes."""
+    try:
+        narrow(space, fix)
+        return {}
+    except SpaceError:  # of which entry is found out one by one, as each takes a walk through the space
+        pass
     fitting: dict[str, object] = {}
     while True:
         before, errors = len(fitting), dict[str, SpaceError]()

@@ -190,5 +190,6 @@ def _nothing_to_reuse(relations: Mapping[str, Relation]) -> str:
     names = ", ".join(repr(name) for name in relations)
     return (
         f"search.reuse: {names} ran on other data or under another protocol (size, batch, epoch_samples, regions, "
-        "adjacent_slices, max_epochs, plugins), so nothing of it can be reused; remove reuse, or make the job the same in these."
+        "adjacent_slices, max_epochs, plugins), so nothing of it can be reused; remove reuse, or make the job the same in "
+        "these."
     )

@@ -56,11 +56,18 @@ def narrow(space: Space, fix: Mapping[str, object]) -> Space:
 
 
 class _Narrowed:
-    """A space seen through rules."""
+    """A space seen through rules; one of the same rules is equal, so that it is explored once."""
 
     def __init__(self, space: Space, rules: tuple[tuple[str, object], ...]) -> None:
         self.space = space
         self.rules = dict(rules)
+        self._key = (space, repr(sorted(rules, key=lambda rule: rule[0])))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Narrowed) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def __call__(self, choose: Choose) -> Candidate:
         def restricted(path: str, domain: Domain[T]) -> T:

@@ -154,3 +154,19 @@ def test_a_space_too_large_to_walk_through_is_drawn_from() -> None:
     assert size(many) == 2 * 3**10  # the same in every draw here, so the estimate is the number
     assert "trail000" in paths(many) and len(paths(many)) > 300
     assert is_exact(small)
+
+
+def test_a_space_narrowed_alike_is_walked_once() -> None:
+    walks = 0
+
+    def space(choose: Choose) -> Candidate:
+        nonlocal walks
+        walks += 1
+        return COMPACT(choose)
+
+    fix = {"architecture.encoder.width": [8, 16], "recipe.optimiser": "adamw"}
+    one = narrow(space, fix)
+    before = walks
+    other = narrow(space, dict(reversed(fix.items())))
+    assert one == other and hash(one) == hash(other) and walks == before
+    assert one != narrow(space, {**fix, "recipe.optimiser": "sgd"}) and walks > before
