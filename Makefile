@@ -24,7 +24,7 @@ search: install
 	$(BIN)/segsearch run --resume $(JOB)
 
 test: install
-	$(BIN)/python -m pytest -m "not slow and not gpu" -q --durations=15
+	$(BIN)/python -m pytest --beside tests/e2e -m "not slow and not gpu" -q --durations=15
 
 test-slow: install
 	$(BIN)/python -m pytest -m "slow" -q

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beside import pytest_addoption, pytest_configure  # noqa: F401  # pytest finds its hooks here
 from PIL import Image
 
 import workers  # noqa: F401  # sets how OpenMP waits, before torch is imported
