@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from beside import pytest_addoption, pytest_configure  # noqa: F401  # pytest finds its hooks here
 from PIL import Image
+from small_sets import copy_hippocampus
 
 import workers  # noqa: F401  # sets how OpenMP waits, before torch is imported
+from workers.data.ingest import ingest
 
 FOLDERS = Path(__file__).parent
 
@@ -27,6 +29,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def small_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten hippocampus volumes in Decathlon layout."""
+    folder = tmp_path_factory.mktemp("raw") / "raw"
+    copy_hippocampus(folder, {"train": 5, "validation": 2, "test": 3})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_dataset(small_raw: Path) -> Path:
+    """The ten volumes as a data set."""
+    dest = small_raw.parent / "dataset"
+    ingest(small_raw, str(dest))
+    return dest
 
 
 @pytest.fixture(scope="session")

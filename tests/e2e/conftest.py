@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +13,6 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.main import run as run_command
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "data" / "hippocampus"
-SPLITS = {"train": 5, "validation": 2, "test": 3}
 
 JOB = """\
 name: {name}
@@ -88,37 +84,6 @@ class Workspace:
         return int(same)
 
 
-@pytest.fixture(scope="session")
-def small_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten hippocampus volumes in Decathlon layout."""
-    folder = tmp_path_factory.mktemp("raw") / "raw"
-    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("*.nii.gz"))
-    (folder / "imagesTr").mkdir(exist_ok=True)
-    (folder / "labelsTr").mkdir(exist_ok=True)
-    described = json.loads((EXAMPLE / "dataset.json").read_text())
-    splits = json.loads((EXAMPLE / "splits.json").read_text())
-    kept = {split: splits[split][:count] for split, count in SPLITS.items()}
-    ids = {id for names in kept.values() for id in names}
-    described["training"] = [pair for pair in described["training"] if _case(pair["image"]) in ids]
-    described["numTraining"] = len(ids)
-    for pair in described["training"]:
-        for part in pair.values():
-            shutil.copy(EXAMPLE / part, folder / part)
-    (folder / "dataset.json").write_text(json.dumps(described))
-    (folder / "splits.json").write_text(json.dumps(kept))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def small_dataset(small_raw: Path) -> Path:
-    """The ten volumes as a data set."""
-    from workers.data.ingest import ingest
-
-    dest = small_raw.parent / "dataset"
-    ingest(small_raw, str(dest))
-    return dest
-
-
 @pytest.fixture
 def workspace(tmp_path: Path, small_raw: Path, small_dataset: Path) -> Workspace:
     """A fresh folder with raw files and data set."""
@@ -166,7 +131,3 @@ def cli(inside: Workspace, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 def _heed_interrupts() -> None:
     """A shell's background jobs ignore Ctrl-C, and so would what they start."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _case(image: str) -> str:
-    return Path(image).name.removesuffix(".nii.gz")

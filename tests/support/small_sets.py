@@ -1,7 +1,9 @@
-"""Small data sets of pictures, in a folder and on a server."""
+"""Small data sets: pictures, in a folder and on a server, and a few of the example's volumes."""
 
 import hashlib
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,29 @@ from workers.data.ingest import ingest
 
 if TYPE_CHECKING:
     from bad_store import BadStore
+
+
+HIPPOCAMPUS = Path(__file__).parents[2] / "examples" / "data" / "hippocampus"
+
+
+def copy_hippocampus(folder: Path, counts: Mapping[str, int]) -> None:
+    """Copy so many of the example's volumes of each split, in Decathlon layout."""
+    shutil.copytree(HIPPOCAMPUS, folder, ignore=shutil.ignore_patterns("*.nii.gz"))
+    (folder / "imagesTr").mkdir(exist_ok=True)
+    (folder / "labelsTr").mkdir(exist_ok=True)
+    described = json.loads((HIPPOCAMPUS / "dataset.json").read_text())
+    splits = json.loads((HIPPOCAMPUS / "splits.json").read_text())
+    kept = {split: splits[split][:count] for split, count in counts.items()}
+    ids = {id for names in kept.values() for id in names}
+    described["training"] = [
+        pair for pair in described["training"] if Path(pair["image"]).name.removesuffix(".nii.gz") in ids
+    ]
+    described["numTraining"] = len(ids)
+    for pair in described["training"]:
+        for part in pair.values():
+            shutil.copy(HIPPOCAMPUS / part, folder / part)
+    (folder / "dataset.json").write_text(json.dumps(described))
+    (folder / "splits.json").write_text(json.dumps(kept))
 
 
 def make_set(folder: Path, *, cases: int = 12, size: int = 16, shard_bytes: int = 4000) -> str:

@@ -11,15 +11,13 @@ import pytest
 from orchestrator import verbs
 from orchestrator.lead import Place
 from orchestrator.reading import leaderboard_rows
-from workers.data.ingest import ingest
 from workers.export import verify
 from workers.network_file import load_description
 from workers.predict import predict
 
-HIPPOCAMPUS = Path(__file__).parents[3] / "examples" / "data" / "hippocampus"
 JOB = """\
 name: hippocampus-regions
-dataset: {folder}/set
+dataset: {data}
 raw: {raw}
 data:
   size: [48, 64]
@@ -39,15 +37,14 @@ storage: {folder}/runs
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, small_raw: Path, small_dataset: Path) -> Path:
     folder = tmp_path_factory.mktemp("regions")
-    ingest(HIPPOCAMPUS, str(folder / "set"))
-    (folder / "job.yaml").write_text(JOB.format(folder=folder, raw=HIPPOCAMPUS))
+    (folder / "job.yaml").write_text(JOB.format(folder=folder, data=small_dataset, raw=small_raw))
     return folder
 
 
 def test_a_search_over_regions_ends_with_a_proved_network_that_draws_masks(
-    folder: Path, tmp_path: Path
+    folder: Path, small_raw: Path, tmp_path: Path
 ) -> None:
     result = verbs.run(folder / "job.yaml", place=Place(in_process=True, track=False))
     tested = result["best"]["export"]
@@ -69,7 +66,7 @@ def test_a_search_over_regions_ends_with_a_proved_network_that_draws_masks(
     assert "hd95/anterior" in proof["recorded"] and "dice/whole" in proof["measured"]["onnxruntime"]
 
     first = sorted(proof["cases"])[0]
-    scan = HIPPOCAMPUS / "imagesTr" / f"{first}.nii.gz"
+    scan = small_raw / "imagesTr" / f"{first}.nii.gz"
     for engine in ("torch", "onnx"):
         (done,) = predict(export, [scan], tmp_path / engine, engine=engine)
         assert [path.name for path in done.files.values()] == [
@@ -77,7 +74,7 @@ def test_a_search_over_regions_ends_with_a_proved_network_that_draws_masks(
             f"{first}_anterior.nii.gz",
         ]
         assert done.overlay.is_file() and list(done.shares) == ["whole", "anterior"]
-    truth = np.asanyarray(nib.nifti1.Nifti1Image.from_filename(HIPPOCAMPUS / "labelsTr" / scan.name).dataobj)
+    truth = np.asanyarray(nib.nifti1.Nifti1Image.from_filename(small_raw / "labelsTr" / scan.name).dataobj)
     (done,) = predict(export, [scan], tmp_path / "again")
     for number, (inside, path) in enumerate(zip((truth > 0, truth == 1), done.files.values(), strict=True)):
         mask = np.asanyarray(nib.nifti1.Nifti1Image.from_filename(path).dataobj)

@@ -20,8 +20,6 @@ from workers.data.ingest import ingest
 from workers.export import Trained, export
 from workers.leg import run_leg
 
-HIPPOCAMPUS = Path(__file__).parents[3] / "examples" / "data" / "hippocampus"
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -34,16 +32,16 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def volumes(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return _exported(HIPPOCAMPUS, tmp_path_factory.mktemp("volumes"), "slices", (48, 64), Preprocessing())
+def volumes(tmp_path_factory: pytest.TempPathFactory, small_raw: Path) -> Exported:
+    return _exported(small_raw, tmp_path_factory.mktemp("volumes"), "slices", (48, 64), Preprocessing())
 
 
 @pytest.fixture(scope="session")
-def export_of_volumes() -> Callable[..., Exported]:
+def export_of_volumes(small_raw: Path) -> Callable[..., Exported]:
     """Train on slices of volumes with more of a view, and export."""
 
     def make(folder: Path, **view: Any) -> Exported:
-        return _exported(HIPPOCAMPUS, folder, "slices", (48, 64), Preprocessing(), **view)
+        return _exported(small_raw, folder, "slices", (48, 64), Preprocessing(), **view)
 
     return make
 

@@ -15,7 +15,6 @@ from search_spaces.recipe import Augmentation
 from workers.batches import Batch, TrainingSet, batches
 from workers.contract import DataView
 from workers.data.dataset import open_dataset
-from workers.data.ingest import ingest
 from workers.prepared_cases import PreparedCases
 from workers.preprocessing import fit
 
@@ -25,10 +24,8 @@ ALL = Augmentation(flip=True, rotate_deg=20, zoom=0.2, intensity=0.2, noise=0.1)
 
 
 @pytest.fixture(scope="module")
-def location(tmp_path_factory: pytest.TempPathFactory) -> str:
-    dest = str(tmp_path_factory.mktemp("loop") / "hippocampus")
-    ingest(ROOT / "examples" / "data" / "hippocampus", dest)
-    return dest
+def location(small_dataset: Path) -> str:
+    return str(small_dataset)
 
 
 @pytest.fixture(scope="module")
