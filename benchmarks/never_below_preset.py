@@ -6,7 +6,8 @@
 - *isbi_em*: 30 slices of 512 x 512, 24 for training in crops of 96 x 96, 5 for validation, batch 8; mean IoU of both classes.
 - *camvid*: 240 x 180, SegNet's split, whole pictures, batch 8; mean IoU of 11 classes on 101 validation images.
 
-What counts is the score after the last epoch. Needs ``SEGSEARCH_DATA``.
+What counts is the score after the last epoch. ``--adjacent-slices N`` shows both sides N slices on either side. Needs
+``SEGSEARCH_DATA``.
 
 - *ours*: ``segsearch run`` as a program, from its start to its end: Ray, search on two slots, retraining of its best on the
   whole machine, export and proof. ``--search`` of the time goes to the search, the rest to the retraining.
@@ -51,7 +52,7 @@ REST_S = 22.0  # of our time: start of Ray and end, export and proof included
 HEAD = """\
 name: ours
 dataset: {data}
-data: {{view: {view}, size: [{size}], batch: {batch}, epoch_samples: {samples}}}
+data: {{view: {view}, size: [{size}], batch: {batch}, epoch_samples: {samples}, adjacent_slices: {adjacent}}}
 space: compact
 fix: {{recipe.optimiser: adamw}}
 constraints: {{parameters: 2.0e6, macs: {macs}}}
@@ -73,6 +74,7 @@ class Protocol:
         size: Of a window.
         samples: Of an epoch.
         macs: Upper limit on a candidate's multiply-adds for one window; about 1.4 times those of the largest preset.
+        adjacent: Slices that a network sees on either side of each.
     """
 
     write: Callable[[Path, Path], None]
@@ -82,6 +84,7 @@ class Protocol:
     samples: int
     macs: str
     metric: str
+    adjacent: int = 0
 
     def job(self, data: str) -> str:
         """A job up to its objectives."""
@@ -93,6 +96,7 @@ class Protocol:
             samples=self.samples,
             macs=self.macs,
             metric=self.metric,
+            adjacent=self.adjacent,
         )
 
 
@@ -219,7 +223,13 @@ def preset(
 ) -> dict[str, Any]:
     """Train a known network for a time with all cores."""
     view = DataView(
-        data, open_dataset(data).digest, protocol.view, protocol.size, protocol.batch, protocol.samples
+        data,
+        open_dataset(data).digest,
+        protocol.view,
+        protocol.size,
+        protocol.batch,
+        protocol.samples,
+        adjacent_slices=protocol.adjacent,
     )
     with tempfile.TemporaryDirectory() as place:
         probe = Leg(
@@ -266,12 +276,14 @@ def main() -> None:
     parser.add_argument("--search", type=float, default=0.3)
     parser.add_argument("--data", choices=PROTOCOLS, default="hippocampus")
     parser.add_argument("--presets", nargs="*", choices=PRESETS, default=PRESETS)
+    parser.add_argument("--adjacent-slices", type=int, default=0)
     options = parser.parse_args()
     threads = len(os.sched_getaffinity(0))
     print(f"{threads} cores, load at the beginning {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory(prefix="segsearch-preset-") as place:
         root = Path(place)
-        protocol, data = PROTOCOLS[options.data], str(root / "data")
+        protocol = replace(PROTOCOLS[options.data], adjacent=options.adjacent_slices)
+        data = str(root / "data")
         protocol.write(Path(os.environ["SEGSEARCH_DATA"]), root / "raw")
         ingest(root / "raw", data)
         for seconds in options.seconds:
