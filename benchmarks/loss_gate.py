@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from never_below_preset import SAMPLES, protocol
+from never_below_preset import PROTOCOLS
 
 from search_spaces.candidate import canonical, digest, to_json
 from search_spaces.errors import SpaceError
@@ -30,8 +30,10 @@ from search_spaces.preset import load_preset
 from search_spaces.register import kinds, lookup
 from workers.contract import DataView, EpochResult, Leg
 from workers.data.dataset import open_dataset
+from workers.data.ingest import ingest
 from workers.leg import run_leg
 
+PROTOCOL = PROTOCOLS["hippocampus"]
 CLASSES = 3
 EACH = 15
 OCTAVES = (-6.0, 6.0)
@@ -48,14 +50,17 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     print(
-        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {given.epochs} epochs of {SAMPLES} slices"
+        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {given.epochs} epochs of {PROTOCOL.samples} slices"
     )
     accepted, rejected, spent = drawn(given.each, given.seed)
     print(
         f"battery: median {1e3 * statistics.median(spent):.0f} ms, worst {1e3 * max(spent):.0f} ms, {len(spent)} losses"
     )
     with tempfile.TemporaryDirectory() as folder:
-        view = view_of(protocol(Path(folder)))
+        raw, data = Path(folder) / "raw", str(Path(folder) / "data")
+        PROTOCOL.write(Path(os.environ["SEGSEARCH_DATA"]), raw)
+        ingest(raw, data)
+        view = view_of(data)
         train = Trained(view, given.epochs, folder)
         bar = train(Loss((Weighted(CrossEntropy()), Weighted(Dice()))))
         print(f"cross_entropy + dice: {bar:.4f}", flush=True)
@@ -102,7 +107,9 @@ def draw(rng: random.Random) -> Loss | None:
 
 
 def view_of(data: str) -> DataView:
-    return DataView(data, open_dataset(data).digest, "slices", (64, 64), 16, SAMPLES)
+    return DataView(
+        data, open_dataset(data).digest, PROTOCOL.view, PROTOCOL.size, PROTOCOL.batch, PROTOCOL.samples
+    )
 
 
 class Trained:
