@@ -5,6 +5,7 @@ programs most of the time, so two cores are done sooner. pytest-xdist would spre
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -33,16 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Reporter:
-    """Writes what this process reports, one JSON line each."""
+    """Writes what this process reports, one JSON line each, as long as there is somebody to read it."""
 
     def __init__(self, config: pytest.Config, file: Path) -> None:
-        self.config, self.file = config, file.open("a", buffering=1)
+        self.config, self.file, self.reader = config, file.open("a", buffering=1), os.getppid()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.pytest_runtest_logreport(report)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if os.getppid() != self.reader:
+            pytest.exit("the process that reads the reports is gone")
         data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
         self.file.write(json.dumps(data) + "\n")
 
@@ -70,7 +73,11 @@ class Beside:
         with (place / "log").open("wb") as log:
             (place / "tests").write_text("\n".join(self.left_out))
             child = subprocess.Popen(
-                self._command(place), cwd=self.config.rootpath, stdout=log, stderr=subprocess.STDOUT
+                self._command(place),
+                cwd=self.config.rootpath,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C comes once, from here
             )
             try:
                 done = yield
