@@ -93,7 +93,9 @@ def write_starter(folder: Path, out: Path | None = None) -> Starter:
         dataset=dataset,
         folder=yaml_text(str(folder)),
         kind="slices of volumes" if volumes else "images",
-        patches="; three sizes (D, H, W) read 3D patches" if volumes else "",
+        patches="; three sizes (D, H, W) read 3D patches;\n# adjacent_slices: 1 shows the slices beside each, too"
+        if volumes
+        else "",
         size=list(size),
         batch=batch_size(size, None if volumes else sum(sample.split == "train" for sample in plan.samples)),
         objective="dice" if volumes else "miou",
