@@ -14,7 +14,6 @@ from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import qmc
 
 from search_spaces.candidate import Candidate
 from search_spaces.domain import Choice, Domain, Integer, Real, Scalar, quantise
@@ -140,6 +139,8 @@ def value_at(domain: Domain[T], unit: float) -> T:
 
 @functools.lru_cache(maxsize=64)
 def _sequence(axes: int, scramble: int, block: int) -> list[list[float]]:
+    from scipy.stats import qmc  # takes half a second, for which a check of a job need not wait
+
     sequence = qmc.Sobol(axes, scramble=True, rng=scramble)
     if block:
         sequence.fast_forward(block * BLOCK)

@@ -81,13 +81,16 @@ class Beside:
             )
             try:
                 done = yield
+                missing = set(self.left_out)
                 for report in self._reports(place / "reports", child):
                     self._tell(report)
+                    missing.discard(report.nodeid)
             finally:
                 _end(child)
-        if child.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        if missing or child.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             raise pytest.UsageError(
-                f"the tests of {self.folder} ended with {child.returncode}:\n{(place / 'log').read_text()[-5000:]}"
+                f"the tests of {self.folder} ended with {child.returncode}, {len(missing)} of them without a report:\n"
+                + (place / "log").read_text()[-5000:]
             )
         return done
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from orchestrator.engine.encoding import Array, Encoding, encoding_of
 from orchestrator.engine.population import best_first, scored
@@ -87,7 +87,7 @@ class Mixed(Sampler):
         broken = [item for item in newest if item.state == "failed"]
         order = {id(item): place for place, item in enumerate(best_first(learned))}
         places = [order[id(item)] for item in learned] + [len(learned)] * len(broken)
-        ranks = norm.ppf(1 - (np.array(places) + 0.5) / (len(learned) + 1))
+        ranks = ndtri(1 - (np.array(places) + 0.5) / (len(learned) + 1))
         liked = _predict(_rows(space, [*learned, *broken]), ranks, features, rng)
         judged = [item for item in newest if item.state != "running"]
         beyond = np.array([float(item.state == "rejected") for item in judged])
