@@ -51,9 +51,7 @@ def main() -> None:
     parser.add_argument("--samplers", default="random,mixed,tpe")
     parser.add_argument("--scheduler", default="asha", help="none trains every trial to its end.")
     parser.add_argument("--scores", default=",".join(["chance", *kinds(ZeroCost), "truth"]))
-    parser.add_argument(
-        "--channels", type=int, default=1, help="Channels of the images of the table's data set."
-    )
+    parser.add_argument("--channels", type=int, default=1, help="Channels that its networks see.")
     parser.add_argument("--classes", type=int, default=3, help="Classes of it, background included.")
     options = parser.parse_args()
     table = load_table(options.table)

@@ -70,9 +70,7 @@ def main() -> None:
     """Print the figures; ``--json`` also writes them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("table")
-    parser.add_argument(
-        "--channels", type=int, default=1, help="Channels of the images of the table's data set."
-    )
+    parser.add_argument("--channels", type=int, default=1, help="Channels that its networks see.")
     parser.add_argument("--classes", type=int, default=3, help="Classes of it, background included.")
     parser.add_argument("--seed", type=int, default=0, help="Of the networks and the noise; searches use 0.")
     parser.add_argument("--dataset", help="The table's data set, to score on its images instead of noise.")
@@ -126,7 +124,14 @@ def training_images(table: Table, dataset: str, *, count: int, seed: int) -> Ten
     protocol = table.origin.protocol
     samples = TrainingSet(
         cases=PreparedCases(opened, "train", fitted),
-        view=DataView(dataset, table.origin.data, protocol["view"], tuple(protocol["size"]), count),
+        view=DataView(
+            dataset,
+            table.origin.data,
+            protocol["view"],
+            tuple(protocol["size"]),
+            count,
+            adjacent_slices=protocol.get("adjacent_slices", 0),
+        ),
         augmentation=Augmentation(),
         symmetries=opened.symmetries,
         ignore_index=opened.manifest.ignore_index,

@@ -25,7 +25,7 @@ name: {name}
 dataset: {dataset}
 raw: {folder}
 # what a sample is: two sizes read {kind} (H, W){patches}
-data:
+{adjacent}data:
   size: {size}
   batch: {batch}
 # 'segsearch space describe compact' lists what may be chosen; pin or narrow it with fix, for example
@@ -93,9 +93,8 @@ def write_starter(folder: Path, out: Path | None = None) -> Starter:
         dataset=dataset,
         folder=yaml_text(str(folder)),
         kind="slices of volumes" if volumes else "images",
-        patches="; three sizes (D, H, W) read 3D patches;\n# adjacent_slices: 1 shows the slices beside each, too"
-        if volumes
-        else "",
+        patches="; three sizes (D, H, W) read 3D patches" if volumes else "",
+        adjacent="# adjacent_slices: 1 shows the network the slices beside each, too\n" if volumes else "",
         size=list(size),
         batch=batch_size(size, None if volumes else sum(sample.split == "train" for sample in plan.samples)),
         objective="dice" if volumes else "miou",

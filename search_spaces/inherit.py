@@ -77,7 +77,7 @@ def inherit(
         architecture: What it was built of.
         tensors: The parent's weights and statistics, its ``state_dict``.
         parent: What the parent was built of.
-        in_channels: Channels of an image, of both.
+        in_channels: Channels that both see.
         num_classes: Channels of the logits of both.
         ndim: Spatial dimensions of both.
         seed: Which channels are copied or left out, and the parts of copies. The same seed gives the same network.

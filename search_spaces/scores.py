@@ -34,7 +34,7 @@ class LossExtras:
         neighbours: ``neighbours``: sum of the distances to the two nearest objects (connected components of any
             class but 0), (N, *S) float32; infinite where the sample has fewer than two.
         objects: ``objects``: numbers of the objects of a sample from 1, 0 where there is none, (N, *S) int32.
-        image: ``image``: what the network saw, (N, C, *S).
+        image: ``image``: what the labels were drawn on, as the network saw it, (N, C, *S).
         distances: ``prediction_distance``: a function of bool masks (M, *S) that returns their signed distance maps
             (M, *S) float32 on the same device, as in ``distance``.
         second: ``second``: logits of another forward pass over a perturbed batch, moved back to the geometry of the first,

@@ -30,12 +30,12 @@ def augment(
     then small enough to stay in the processor's cache, and in memory that the process has already.
 
     Args:
-        image: Whose channels come ``repeats`` times where it has the slices beside it, which change as it does.
+        image: The channels of ``repeats`` slices in turn.
         labels: Of its pixels.
         augmentation: What may happen.
         generator: Where chance comes from.
         ignore_index: Label of what comes from outside.
-        repeats: How often the channels come.
+        repeats: Slices in the image; a channel has one gain and one offset in all of them.
 
     Shape:
         image (C, *S) float32; labels (*S) of any whole numbers; returns (C, *S) float32 and (*S) int64.

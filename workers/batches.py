@@ -127,7 +127,7 @@ class TrainingSet:
         """One batch, or this rank's part of it.
 
         Shape:
-            images (N, C, *size) float32; labels (N, *size) int64; N is ``view.batch / ranks``.
+            images (N, C, *size) float32, C as of ``view.num_inputs``; labels (N, *size) int64; N is ``view.batch / ranks``.
         """
         share = self.view.batch // self.ranks
         first = step * self.view.batch + self.rank * share
@@ -144,7 +144,7 @@ class TrainingSet:
                 self.augmentation,
                 generator=g,
                 ignore_index=self.ignore_index,
-                repeats=self.view.num_inputs(1),
+                repeats=self.view.slices_seen,
             )
             if place == 0:
                 images, labels = (part.new_empty(len(positions), *part.shape) for part in (image, label))
@@ -162,9 +162,7 @@ class TrainingSet:
             parts = [pixels[..., near] for near in self.view.seen_with(depth, pixels.shape[-1])]
             labels, places = labels[..., depth], None
         offsets = _offsets(labels, self.view.size, g, places, ignore_index=self.ignore_index)
-        image = np.concatenate(
-            [cut(part, self.view.size, offsets, fill=np.float32(0), change=case.scaling) for part in parts]
-        )
+        image = cut_all(parts, self.view.size, offsets, change=case.scaling)
         labels = cut(labels, self.view.size, offsets, fill=np.uint8(self.ignore_index))
         if self.augmentation.flip:
             for axis in prepared_axes(case.undo.orientation, self.symmetries):
@@ -273,6 +271,14 @@ def cut(
     else:
         change(inside, out=place)
     return window
+
+
+def cut_all(
+    images: Sequence[Pixels], size: Sequence[int], offsets: Sequence[int], *, change: Scaling | None = None
+) -> FloatArray:
+    """The same window of several images, (C, *S) each, their channels one image after another; 0 outside."""
+    windows = [cut(image, size, offsets, fill=np.float32(0), change=change) for image in images]
+    return windows[0] if len(windows) == 1 else np.concatenate(windows)
 
 
 def _offsets(

@@ -40,9 +40,14 @@ class DataView:
         """Channels of the logits: one a region, else one a class."""
         return len(self.regions) or num_classes
 
+    @property
+    def slices_seen(self) -> int:
+        """Slices that the network sees at once: one, and those beside it."""
+        return 1 + 2 * self.adjacent_slices
+
     def num_inputs(self, num_channels: int) -> int:
-        """Channels that the network sees, of images with so many."""
-        return num_channels * (1 + 2 * self.adjacent_slices)
+        """Channels that the network sees, of images with so many: those of each slice in turn."""
+        return num_channels * self.slices_seen
 
     def seen_with(self, depth: int, depths: int) -> list[int]:
         """The slices of a volume that are seen as one sample, in order; beyond its ends the last slice is seen again."""

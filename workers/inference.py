@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from workers.batches import cut
+from workers.batches import cut_all
 from workers.contract import DataView
 from workers.preprocessing import FloatArray
 
@@ -29,9 +29,9 @@ def case_scores(network: Network, image: FloatArray, view: DataView, *, num_clas
     with Gaussian weights, as they come, so that memory holds one batch of them; padding is cut off again.
 
     Args:
-        network: Windows (N, C, *size) float32 to logits (N, K, *size).
+        network: Windows (N, ``view.num_inputs(C)``, *size) float32 to logits (N, K, *size).
         image: Prepared image.
-        view: Window size, and whether a volume is read as slices.
+        view: Window size, and whether a volume is read as slices, and with how many beside each.
 
     Shape:
         image (C, *S) float32; returns (K, *S) float32.
@@ -59,7 +59,7 @@ def case_scores(network: Network, image: FloatArray, view: DataView, *, num_clas
 def _window(planes: FloatArray, plane: int, start: tuple[int, ...], view: DataView) -> FloatArray:
     """What the network sees of a plane, with those beside it."""
     seen = view.seen_with(plane, len(planes))
-    return np.concatenate([cut(planes[near], view.size, start, fill=np.float32(0)) for near in seen])
+    return cut_all([planes[near] for near in seen], view.size, start)
 
 
 def _run(network: Network, windows: FloatArray, batch: int) -> FloatArray:

@@ -34,7 +34,7 @@ def start_from(location: str, trainer: Trainer, *, in_channels: int, num_outputs
     Args:
         location: Committed checkpoint of the parent.
         trainer: Of the child.
-        in_channels: Channels of an image.
+        in_channels: Channels that the network sees.
         num_outputs: Channels of the logits.
     """
     try:

@@ -8,6 +8,8 @@ from workers.contract import JSON
 from workers.network_file import Description
 from workers.regions import in_words
 
+SLICE_ORDER = "the channels of the first come first, its own in the middle, and beyond a volume's ends the last slice again"
+
 
 def model_card(description: Description, facts: JSON, evidence: JSON, *, from_raw: bool) -> str:
     """Markdown of the card.
@@ -45,7 +47,7 @@ def model_card(description: Description, facts: JSON, evidence: JSON, *, from_ra
                 + (f"Regions: {in_words(regions, description.class_names)}. " if regions else "")
                 + f"Input: {', '.join(description.channels)}, windows of "
                 f"{' x '.join(map(str, description.view.size))} ({description.view.view}"
-                + (f", each with {adjacent} on either side as further channels" if adjacent else "")
+                + (f", each with {adjacent} on either side: {SLICE_ORDER}" if adjacent else "")
                 + ")."
             ),
             "",

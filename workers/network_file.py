@@ -22,7 +22,7 @@ from workers.inference import Network
 from workers.preprocessing import Fitted, fit
 from workers.regions import by_name
 
-FORMAT = 3  # 2 where no adjacent slices are seen, 1 where no regions are described either
+FORMAT = 3  # the newest: 3 where adjacent slices are seen, 2 where regions are described, else 1
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "candidate.json"
 ONNX = "model.onnx"
@@ -73,7 +73,7 @@ class Description:
             for name, inside in by_name(view.regions, self.class_names).items()
         ]
         return {
-            "format": FORMAT if view.adjacent_slices else 2 if regions else 1,
+            "format": 3 if view.adjacent_slices else 2 if regions else 1,
             "candidate": to_json(self.candidate),
             "preprocessing": self.fitted.to_json(),
             "input": {

@@ -186,10 +186,15 @@ class Trainer:
         return replace(
             extras,
             distance=distance,
-            image=images if "image" in needs else None,
+            image=self._of_slice(images) if "image" in needs else None,
             distances=prediction_maps(spacing) if "prediction_distance" in needs else None,
             critic=self.adversary.critic if self.adversary else None,
         )
+
+    def _of_slice(self, images: Tensor) -> Tensor:
+        """The channels that belong to the labels, without those of the slices beside."""
+        view = self.training.view
+        return images.chunk(view.slices_seen, dim=1)[view.adjacent_slices]
 
     @torch.no_grad()
     def _second(self, images: Tensor) -> Tensor:

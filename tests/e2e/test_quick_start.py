@@ -28,6 +28,11 @@ def test_init_ingest_and_validate(workspace: Any) -> None:
     facts = workspace.json("validate", "hippocampus.yaml")
     assert facts["reads"] == "slices of 48 x 64, 16 a step"
     assert "small_unet" in facts["presets"]
+    text = (workspace.folder / "hippocampus.yaml").read_text()
+    assert "# adjacent_slices: 1 shows the network the slices beside each, too\ndata:\n" in text
+    (workspace.folder / "around.yaml").write_text(text.replace("data:\n", "data:\n  adjacent_slices: 2\n"))
+    facts = workspace.json("validate", "around.yaml")
+    assert facts["reads"] == "slices of 48 x 64, 16 a step, each with 2 slices on either side"
     assert "exists; remove it" in workspace.run("init", "raw", exits=2)
 
 

@@ -2,6 +2,7 @@
 
 ``pytest --beside tests/e2e`` starts that folder as a second pytest, which hands over its reports. End-to-end tests wait for
 programs most of the time, so two cores are done sooner. pytest-xdist would spread all tests, and tests that fork hang in it.
+The second process gets the tests by name and nothing else of the command line but ``--basetemp``.
 """
 
 import json
@@ -78,16 +79,19 @@ class Beside:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a terminal's Ctrl-C comes once, from here
+                preexec_fn=_heed_interrupts,
             )
             try:
                 done = yield
-                missing = set(self.left_out)
+                missing, failed = set(self.left_out), False
                 for report in self._reports(place / "reports", child):
                     self._tell(report)
-                    missing.discard(report.nodeid)
+                    failed |= report.failed
+                    if report.when == "teardown":
+                        missing.discard(report.nodeid)
             finally:
                 _end(child)
-        if missing or child.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        if missing or child.returncode != (pytest.ExitCode.TESTS_FAILED if failed else pytest.ExitCode.OK):
             raise pytest.UsageError(
                 f"the tests of {self.folder} ended with {child.returncode}, {len(missing)} of them without a report:\n"
                 + (place / "log").read_text()[-5000:]
@@ -144,5 +148,10 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     try:
         child.wait(ENDS_S)
     except subprocess.TimeoutExpired:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def _heed_interrupts() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -17,10 +17,10 @@ from search_spaces.candidate import Candidate
 from search_spaces.preprocessing import Percentile, Preprocessing
 from search_spaces.recipe import Augmentation
 from workers.checkpoint import load_checkpoint
-from workers.contract import DataView, EpochResult, Leg, LegResult
+from workers.contract import INHERITED, DataView, EpochResult, Leg, LegResult
 from workers.evaluate import Evaluation, evaluate
 from workers.latency import latency_ms
-from workers.leg import is_out_of_memory, run_leg
+from workers.leg import is_out_of_memory, open_work, run_leg
 from workers.metrics import metric_names
 from workers.picture import picture_key
 
@@ -146,6 +146,20 @@ def test_volumes_as_patches(make_leg: MakeLeg, scans: DataView) -> None:
     result, epochs = run(make_leg(data=patches, last_epoch=1))
     assert result.status == "completed", result.message
     assert "dice" in epochs[0].metrics
+
+
+def test_slices_seen_with_those_beside_them(make_leg: MakeLeg, scans: DataView, small: Candidate) -> None:
+    """Scored, timed, measured and inherited as any other."""
+    around = dataclasses.replace(scans, adjacent_slices=1)
+    result, epochs = run(make_leg(data=around, latency=True, precision="measured", last_epoch=1))
+    assert result.status == "completed", result.message
+    assert {"dice", "latency_ms"} <= epochs[0].metrics.keys()
+    heir = make_leg(data=around, fence=8, last_epoch=1, inherit=epochs[0].checkpoint)
+    result, epochs = run(heir)
+    assert result.status == "completed" and epochs[0].metrics[INHERITED] == 1.0
+    front = open_work(dataclasses.replace(heir, fence=9)).trainer.model.state_dict()
+    first = next(tensor for tensor in front.values() if tensor.ndim == 4)
+    assert first.shape[1] == 3
 
 
 def test_a_leg_that_is_asked_ends_after_its_epoch(make_leg: MakeLeg) -> None:

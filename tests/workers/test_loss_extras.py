@@ -17,7 +17,7 @@ from search_spaces.losses.mumford_shah import MumfordShah
 from search_spaces.losses.unet_border import UNetBorder
 from search_spaces.recipe import Augmentation
 from search_spaces.scores import LossExtras, Need, Scores
-from workers.contract import EpochResult, Leg
+from workers.contract import DataView, EpochResult, Leg
 from workers.leg import open_work, run_leg
 from workers.trainer import Trainer
 
@@ -67,6 +67,17 @@ def test_a_term_is_given_what_it_needs_in_the_unit_of_the_data(make_leg: MakeLeg
     assert first.distance.shape == (4, 2, 16, 16) and first.neighbours.shape == (4, 16, 16)
     assert first.image.shape == (4, 1, 16, 16)
     assert first.distances is not None and not first.distances(torch.ones(2, 16, 16).bool()).any()
+
+
+def test_the_image_of_a_slice_is_its_own(make_leg: MakeLeg, small: Candidate, scans: DataView) -> None:
+    watched(make_leg, small, data=dataclasses.replace(scans, adjacent_slices=2))
+    seen = [extras.image for extras in SEEN]
+    work = open_work(
+        make_leg(with_loss(small, CrossEntropy()), data=dataclasses.replace(scans, adjacent_slices=2))
+    )
+    for step, image in enumerate(seen):
+        images, _ = work.trainer.training.batch(2, step)
+        assert image is not None and torch.equal(image, images[:, 2:3])
 
 
 def test_each_part_of_a_batch_has_its_own_maps(make_leg: MakeLeg, small: Candidate) -> None:

@@ -291,6 +291,9 @@ def test_a_description_tells_regions_by_the_names_of_their_classes(
     ]  # fmt: skip
     read = Description.from_json(json.loads(json.dumps(written)))
     assert (read.view.regions, read.names, read.num_outputs) == (REGIONS, ("whole", "core"), 2)
+    around = describe_network(small, dataset, dataclasses.replace(nested, adjacent_slices=1)).to_json()
+    assert around["format"] == 3 and around["regions"] == written["regions"]
+    assert Description.from_json(json.loads(json.dumps(around))).num_inputs == 3
     plain = describe_network(small, dataset, dataclasses.replace(nested, regions=())).to_json()
     assert plain["format"] == 1 and "regions" not in plain  # as older versions read and wrote it
     assert from_json(Candidate, plain["candidate"]) == small

@@ -30,7 +30,7 @@ def test_its_export_is_proved_and_says_what_it_sees(around: Any, volumes: Any) -
         ("MRI",),
     )
     assert (
-        "(slices, each with 1 on either side as further channels)"
+        "(slices, each with 1 on either side: the channels of the first come first, its own in the middle,"
         in (around.folder / "model_card.md").read_text()
     )
     measured = verify(around.folder)["measured"]
