@@ -96,6 +96,7 @@ def _needs(
         own = {weight.untyped_storage()._cdata for weight in network.parameters()}
 
         def keep(tensor: Tensor) -> Tensor:
+            tensor = tensor.detach()  # else graph, hook and what it keeps would hold one another for ever
             storage = tensor.untyped_storage()
             if storage._cdata not in own:
                 kept[storage._cdata] = (storage.nbytes(), tensor)

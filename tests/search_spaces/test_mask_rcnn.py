@@ -258,6 +258,7 @@ def test_memory_of_a_step_is_that_of_a_real_one() -> None:
     weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
 
     def keep(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach()  # else graph, hook and what it keeps would hold one another for ever
         kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
