@@ -12,15 +12,14 @@ import os
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from never_below_preset import PROTOCOLS, SCORING_SHARE, mean_interval, train
 
 from search_spaces.candidate import to_json
 from search_spaces.preset import load_preset
-from workers.contract import DataView, Leg
-from workers.data.dataset import open_dataset
-from workers.data.ingest import ingest
+from workers.contract import Leg
 
 
 def main() -> None:
@@ -36,15 +35,10 @@ def main() -> None:
     protocol = PROTOCOLS["hippocampus"]
     print(f"{options.preset}, {options.epochs} epochs, load at the beginning {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory(prefix="segsearch-slices-") as place:
-        root, data = Path(place), str(Path(place) / "data")
-        protocol.write(Path(os.environ["SEGSEARCH_DATA"]), root / "raw")
-        ingest(root / "raw", data)
+        data = protocol.prepare(Path(place))
 
         def leg(number: int, slices: int, seed: int) -> Leg:
-            view = DataView(
-                data, open_dataset(data).digest, protocol.view, protocol.size, protocol.batch, protocol.samples,
-                adjacent_slices=slices,
-            )  # fmt: skip
+            view = replace(protocol, adjacent=slices).view_of(data)
             return Leg(
                 search="slices", trial=number, fence=1, candidate=to_json(load_preset(options.preset).candidate()),
                 seed=seed, first_epoch=0, last_epoch=options.epochs, max_epochs=options.epochs, checkpoint=None, data=view,

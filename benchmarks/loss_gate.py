@@ -29,8 +29,6 @@ from search_spaces.losses.dice import Dice
 from search_spaces.preset import load_preset
 from search_spaces.register import kinds, lookup
 from workers.contract import DataView, EpochResult, Leg
-from workers.data.dataset import open_dataset
-from workers.data.ingest import ingest
 from workers.leg import run_leg
 
 PROTOCOL = PROTOCOLS["hippocampus"]
@@ -57,10 +55,7 @@ def main() -> None:
         f"battery: median {1e3 * statistics.median(spent):.0f} ms, worst {1e3 * max(spent):.0f} ms, {len(spent)} losses"
     )
     with tempfile.TemporaryDirectory() as folder:
-        raw, data = Path(folder) / "raw", str(Path(folder) / "data")
-        PROTOCOL.write(Path(os.environ["SEGSEARCH_DATA"]), raw)
-        ingest(raw, data)
-        view = view_of(data)
+        view = PROTOCOL.view_of(PROTOCOL.prepare(Path(folder)))
         train = Trained(view, given.epochs, folder)
         bar = train(Loss((Weighted(CrossEntropy()), Weighted(Dice()))))
         print(f"cross_entropy + dice: {bar:.4f}", flush=True)
@@ -104,12 +99,6 @@ def draw(rng: random.Random) -> Loss | None:
         return canonical(Loss(tuple(weighted), balance))  # type: ignore[arg-type]  # a literal
     except SpaceError:
         return None
-
-
-def view_of(data: str) -> DataView:
-    return DataView(
-        data, open_dataset(data).digest, PROTOCOL.view, PROTOCOL.size, PROTOCOL.batch, PROTOCOL.samples
-    )
 
 
 class Trained:

@@ -86,6 +86,24 @@ class Protocol:
     metric: str
     adjacent: int = 0
 
+    def prepare(self, root: Path) -> str:
+        """Write and ingest the data into a folder; where the data set is."""
+        self.write(Path(os.environ["SEGSEARCH_DATA"]), root / "raw")
+        ingest(root / "raw", str(root / "data"))
+        return str(root / "data")
+
+    def view_of(self, data: str) -> DataView:
+        """How a training reads the data set."""
+        return DataView(
+            data,
+            open_dataset(data).digest,
+            self.view,
+            self.size,
+            self.batch,
+            self.samples,
+            adjacent_slices=self.adjacent,
+        )
+
     def job(self, data: str) -> str:
         """A job up to its objectives."""
         return HEAD.format(
@@ -222,19 +240,10 @@ def preset(
     protocol: Protocol, data: str, name: str, seconds: float, seed: int, threads: int
 ) -> dict[str, Any]:
     """Train a known network for a time with all cores."""
-    view = DataView(
-        data,
-        open_dataset(data).digest,
-        protocol.view,
-        protocol.size,
-        protocol.batch,
-        protocol.samples,
-        adjacent_slices=protocol.adjacent,
-    )
     with tempfile.TemporaryDirectory() as place:
         probe = Leg(
             search="preset", trial=0, fence=1, candidate=to_json(load_preset(name).candidate()), seed=seed, first_epoch=0,
-            last_epoch=4, max_epochs=4, checkpoint=None, data=view, storage=place, threads=threads,
+            last_epoch=4, max_epochs=4, checkpoint=None, data=protocol.view_of(data), storage=place, threads=threads,
         )  # fmt: skip
         found, wall = timed(probe)
         epoch_s = mean_epoch_s([(one.train_seconds, one.seconds) for one in found[1:]], SCORING_SHARE)
@@ -283,9 +292,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="segsearch-preset-") as place:
         root = Path(place)
         protocol = replace(PROTOCOLS[options.data], adjacent=options.adjacent_slices)
-        data = str(root / "data")
-        protocol.write(Path(os.environ["SEGSEARCH_DATA"]), root / "raw")
-        ingest(root / "raw", data)
+        data = protocol.prepare(root)
         for seconds in options.seconds:
             mine: list[float] = []
             theirs: dict[str, list[float]] = {name: [] for name in options.presets}

@@ -23,8 +23,8 @@ from pathlib import Path
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 sys.path.insert(0, str(SUPPORT))
 
-from ray_cluster import ADDRESS, BUCKET, RayCluster, start_all  # noqa: E402
-from servers import PROGRAMS  # noqa: E402
+from ray_cluster import ADDRESS, BUCKET, RayCluster, start_all  # noqa: E402  # in the folder just added
+from servers import PROGRAMS  # noqa: E402  # in the folder just added
 
 STORAGE = f"s3://{BUCKET}/runs"
 DOCTOR = [sys.executable, "-m", "orchestrator.cli.main", "doctor", "--address", ADDRESS, "--storage", STORAGE]

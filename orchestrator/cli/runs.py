@@ -27,6 +27,7 @@ from orchestrator.places import DEFAULT_STORAGE, journal_url
 
 if TYPE_CHECKING:
     from orchestrator.job import Budget, Retrain
+    from workers.contract import DataView
 
 Raw = Annotated[
     str | None, typer.Option(help="The raw files, instead of where the job says; none: use the stored cases.")
@@ -75,12 +76,7 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
     facts: dict[str, Any] = {
         "name": plan.job.name,
         "data": f"{plan.dataset.manifest.name}, {plan.dataset.num_classes} classes, digest {plan.dataset.digest[:12]}",
-        "reads": f"{plan.view.view} of {' x '.join(map(str, plan.view.size))}, {plan.view.batch} a step"
-        + (
-            f", each with {count(plan.view.adjacent_slices, 'slice')} on either side"
-            if plan.view.adjacent_slices
-            else ""
-        ),
+        "reads": _reads(plan.view),
         **({"learns": in_words(plan.view.regions, class_names(plan.dataset))} if plan.view.regions else {}),
         "space": plan.job.space,
         "presets": ", ".join(name for name, _ in settings.presets) or "none",
@@ -100,6 +96,13 @@ def validate(job: JobFile, as_json: AsJson = False) -> None:
         print_json(facts)
     else:
         print_table(f"{job} is good", ("what", "value"), list(facts.items()))
+
+
+def _reads(view: "DataView") -> str:
+    """What a sample is, and how many make a step."""
+    said = f"{view.view} of {' x '.join(map(str, view.size))}, {view.batch} a step"
+    beside = count(view.adjacent_slices, "slice")
+    return f"{said}, each with {beside} on either side" if view.adjacent_slices else said
 
 
 def budget_words(budget: "Budget") -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from beside import heed_interrupts
 
 from orchestrator.cli.main import run as run_command
 
@@ -60,7 +60,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
-            preexec_fn=_heed_interrupts,
+            preexec_fn=heed_interrupts,
         )
 
     def run(self, *arguments: str, exits: int = 0, timeout_s: float = 400) -> str:
@@ -126,8 +126,3 @@ def cli(inside: Workspace, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
         return code, out, err
 
     return call
-
-
-def _heed_interrupts() -> None:
-    """A shell's background jobs ignore Ctrl-C, and so would what they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -37,14 +37,14 @@ def small(job: Path) -> Path:
     return change(change(job, "epoch_samples: 32", "epoch_samples: 16"), "max_epochs: 4", "max_epochs: 2")
 
 
-def test_a_narrowed_fork_keeps_reuses_and_exports(finished: Any, workspace: Any) -> None:
+def test_a_narrowed_fork_keeps_reuses_retrains_and_exports(finished: Any, workspace: Any) -> None:
     """``demo`` ran on Ray; the fork narrows its space and trains nothing of it again."""
     shutil.copytree(
         finished.folder / "runs", workspace.folder / "runs"
     )  # other tests count what is in that one
     demo = events_of(workspace, "demo")
     job = change(
-        workspace.job("narrower", trials=4, top=0),
+        workspace.job("narrower", trials=4),
         "architecture.encoder.width: [8, 16]",
         "architecture.encoder.width: 16",
     )

@@ -79,7 +79,7 @@ class Beside:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a terminal's Ctrl-C comes once, from here
-                preexec_fn=_heed_interrupts,
+                preexec_fn=heed_interrupts,
             )
             try:
                 done = yield
@@ -152,6 +152,6 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
         child.wait()
 
 
-def _heed_interrupts() -> None:
+def heed_interrupts() -> None:
     """A shell's background jobs ignore Ctrl-C, and so would what they start."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

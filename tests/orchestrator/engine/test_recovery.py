@@ -1,5 +1,6 @@
 """A driver may die at any event; the next one goes on from the journal alone."""
 
+import gc
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -140,7 +141,7 @@ def test_time_between_drivers_is_not_charged(toys: SimpleNamespace) -> None:
     assert sum(trial.cost.lost for trial in state.trials) > 0
 
 
-def test_a_thousand_trials_replay_within_seconds_of_one_core(toys: SimpleNamespace) -> None:
+def test_a_thousand_trials_replay_within_a_second_of_one_core(toys: SimpleNamespace) -> None:
     settings = toys.settings(trials=1000, slots=16)
     driver = toys.Driver(settings)
     body = {"candidate": {}, "name": "", "trace": {}, "seed": 0, "source": "random", "purpose": "search"}
@@ -155,8 +156,12 @@ def test_a_thousand_trials_replay_within_seconds_of_one_core(toys: SimpleNamespa
             done = {"trial": number, "fence": number + 1, "epoch": epoch, "metrics": {"dice": 0.5}}
             drafts.append(Draft("epoch", {**done, "seconds": 1.0, "train_seconds": 1.0, "checkpoint": "c"}))
         driver.log.append(drafts, 0.0)
-    begun = time.process_time()
-    Engine(settings).replay(driver.log.events)
-    # 0.3 s where it was measured, 1.7 s on a slow machine after thousands of other tests, whose objects the collector walks
-    # through; 10 s are promised for whole curves.
-    assert time.process_time() - begun < 4.0
+    gc.collect()
+    gc.freeze()  # or the collector walks through what thousands of other tests left, again and again
+    try:
+        begun = time.process_time()
+        Engine(settings).replay(driver.log.events)
+        seconds = time.process_time() - begun
+    finally:
+        gc.unfreeze()
+    assert seconds < 1.0  # 0.3 s where it was measured; 10 s are promised for whole curves
