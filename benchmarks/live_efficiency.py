@@ -229,14 +229,17 @@ def main() -> None:
     parser.add_argument("--data", choices=PROTOCOLS, default="isbi_em")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--samples", type=int, help="Of an epoch, instead of the protocol's.")
+    parser.add_argument("--macs", help="Limit on a candidate's multiply-adds, instead of the protocol's.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--known", choices=("both", "neither"), nargs="+", default=["both"])
     parser.add_argument("--within", type=float, nargs="*", default=[0.0, 0.005])
     options = parser.parse_args()
     protocol = PROTOCOLS[options.data]
-    protocol = replace(protocol, samples=options.samples or protocol.samples)
+    protocol = replace(
+        protocol, samples=options.samples or protocol.samples, macs=options.macs or protocol.macs
+    )
     print(
-        f"{options.data}, {protocol.samples} samples an epoch, {options.seconds:.0f} s, "
+        f"{options.data}, {protocol.samples} samples an epoch, up to {protocol.macs} MACs, {options.seconds:.0f} s, "
         f"load at the beginning {os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory(prefix="segsearch-live-") as place:

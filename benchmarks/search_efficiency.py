@@ -22,6 +22,9 @@ told the candidate that was trained. A sampler that scores candidates (``mixed``
 over seeds with a 95 % interval from drawing seeds anew. Presets are the first candidates of *both* searches, of the *other* one
 alone, or of *neither*; where the presets are left out they are not in the table either. Only pairs of equal presets are fair.
 
+``--foresight`` gives every epoch of a training the score of its last: what early stopping could bring at the most, were young
+networks ranked as trained ones. Random search is the same with it.
+
 *Budgets*: best value of each search after ten equal shares of what asha + random spends on the whole table.
 
     python benchmarks/search_efficiency.py benchmarks/tables/hippocampus-2d.parquet
@@ -78,6 +81,18 @@ class Field:
     def epochs(self) -> int:
         """Length of a training."""
         return int(self.table.origin.protocol["max_epochs"])
+
+
+def with_foresight(table: Table) -> Table:
+    """The table with every score of a whole training replaced by its last."""
+
+    def lifted(training: Training) -> Training:
+        if training.status != "completed":
+            return training
+        last = training.epochs[-1].metrics
+        return replace(training, epochs=tuple(replace(epoch, metrics=last) for epoch in training.epochs))
+
+    return replace(table, trainings=tuple(map(lifted, table.trainings)))
 
 
 WORTH = {"end": "scores after a whole training", "any": "scores at any epoch"}
@@ -254,15 +269,19 @@ def main() -> None:
     parser.add_argument(
         "--within", type=float, nargs="*", default=[0.0, 0.005], help="Of random search's best."
     )
+    parser.add_argument("--foresight", action="store_true", help="Every score is that after the last epoch.")
     parser.add_argument("--no-ray", action="store_true", help="Leave Ray's search out.")
     parser.add_argument("--json", help="File for the figures.")
     options = parser.parse_args()
     table, seeds = load_table(options.table), range(options.seeds)
+    if options.foresight:
+        table = with_foresight(table)
     whole, bare = field_of(table, presets=True), field_of(table, presets=False)
     everything = len(whole.playground.candidates)
     head = (
         f"{options.table}: {everything} candidates, {len(table.trainings)} trainings; {options.seeds} seeds, "
         f"{SLOTS} slots; random search trains {min(options.trials, len(bare.playground.candidates))}"
+        f"{'; with foresight' if options.foresight else ''}"
     )
     print(head)
     names = [name for name in options.samplers.split(",") if name]
