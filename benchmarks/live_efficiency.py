@@ -13,7 +13,7 @@ counts once it has had all its epochs, with its last score: what a user is hande
 the best it found in its whole time, over those of the other until the same, less ``--within``; 0 where it never has it.
 Needs ``SEGSEARCH_DATA``.
 
-    SEGSEARCH_DATA=../shared/data python benchmarks/live_efficiency.py --data isbi_em --seconds 300 --seeds 3 --known both
+    SEGSEARCH_DATA=../shared/data python benchmarks/live_efficiency.py --data isbi_em_half --seconds 300 --seeds 3 --known both
 """
 
 import argparse
@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -226,18 +226,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", choices=PROTOCOLS, default="isbi_em")
+    parser.add_argument("--data", choices=PROTOCOLS, default="isbi_em_half")
     parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--samples", type=int, help="Of an epoch, instead of the protocol's.")
-    parser.add_argument("--macs", help="Limit on a candidate's multiply-adds, instead of the protocol's.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--known", choices=("both", "neither"), nargs="+", default=["both"])
     parser.add_argument("--within", type=float, nargs="*", default=[0.0, 0.005])
     options = parser.parse_args()
     protocol = PROTOCOLS[options.data]
-    protocol = replace(
-        protocol, samples=options.samples or protocol.samples, macs=options.macs or protocol.macs
-    )
     print(
         f"{options.data}, {protocol.samples} samples an epoch, up to {protocol.macs} MACs, {options.seconds:.0f} s, "
         f"load at the beginning {os.getloadavg()[0]:.1f}"
