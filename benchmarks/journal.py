@@ -26,7 +26,7 @@ from orchestrator.driver import Driver
 from orchestrator.engine import events
 from orchestrator.engine.events import Draft
 from orchestrator.journal import Journal
-from orchestrator.reading import leaderboard_rows
+from orchestrator.reading import leaderboard_of
 from search_spaces.candidate import digest, to_json
 from search_spaces.space import encode, load_space, sample
 from workers.contract import EpochResult, LegResult
@@ -109,7 +109,7 @@ def measure(name: str, url: str, *, trials: int, batch: int) -> None:
     seconds = []
     for _ in range(3):
         begun = time.perf_counter()
-        rows = leaderboard_rows("bench")
+        rows = leaderboard_of("bench").rows
         seconds.append(time.perf_counter() - begun)
     assert len(rows) == trials
     print(

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -115,11 +116,35 @@ def log_lines(name: str, *, go_on: bool = False, storage: str = DEFAULT_STORAGE)
         time.sleep(LOG_POLL_S)
 
 
-def leaderboard_rows(name: str, *, storage: str = DEFAULT_STORAGE) -> list[Row]:
-    """Trials of a search, best first: those retrained, then those of the search, then presets trained beside it."""
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What a search found, as its journal stood at one moment.
+
+    Attributes:
+        rows: Its trials, best first: those retrained, then those of the search, then presets trained beside it.
+        result: The final comparison, once it is there.
+        front: The front of a search with several objectives, and its knee, as trial numbers; None with one, or without a front.
+        hypervolume: How it grew (``growth``), where there is a front.
+    """
+
+    rows: tuple[Row, ...]
+    result: JSON | None
+    front: JSON | None
+    hypervolume: JSON | None
+
+
+def leaderboard_of(name: str, *, storage: str = DEFAULT_STORAGE) -> Board:
+    """The leaderboard of a search, its front and its final comparison.
+
+    Raises:
+        UnknownSearchError: No such search in the journal.
+    """
     with unhurried_collector():
-        state = state_of(Journal(journal_url(storage)).read(name))
-        return [row for purpose in PURPOSES for row in leaderboard(state, purpose=purpose)]
+        written = Journal(journal_url(storage)).read(name)
+        state = state_of(written)
+        rows = tuple(row for purpose in PURPOSES for row in leaderboard(state, purpose=purpose))
+        front = front_of(rows)
+        return Board(rows, latest_result(written), front, None if front is None else growth(written, state))
 
 
 def front_of(rows: Iterable[Row]) -> JSON | None:
@@ -131,34 +156,24 @@ def front_of(rows: Iterable[Row]) -> JSON | None:
     return {"trials": [row.trial for row in front], "knee": middle.trial}
 
 
-def growth_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
-    """How the hypervolume of a search with several objectives grew; None with one.
+def growth(written: list[Event], state: State) -> JSON:
+    """How the hypervolume of a search grew.
 
     ``reference`` is the corner it is counted from, by objective: 0 for a metric that is maximised, the job's limit for a cost,
     and where there is neither, the worst value of any epoch. ``grown`` are pairs of seconds since the search was opened and
     the hypervolume from then on.
     """
-    with unhurried_collector():
-        written = Journal(journal_url(storage)).read(name)
-        job = written[0].body["job"]
-        objectives = objectives_of(job["objectives"])
-        if len(objectives) < 2:
-            return None
-        scores = [score for trial in state_of(written).of("search") for score in trial.scores.values()]
-        corner = []
-        for place, objective in enumerate(objectives):
-            limit = None if objective.is_learned else job["constraints"].get(objective.name)
-            bound = 0.0 if objective.is_learned and objective.direction == "maximize" else limit
-            worst = min((score[place] for score in scores), default=0.0)
-            corner.append(worst if bound is None else objective.score(bound))
-        grown = hypervolume_over_time(written, objectives, tuple(corner))
-    reference = {o.name: o.score(value) for o, value in zip(objectives, corner, strict=True)}
+    constraints = written[0].body["job"]["constraints"]
+    scores = [score for trial in state.of("search") for score in trial.scores.values()]
+    corner = []
+    for place, objective in enumerate(state.objectives):
+        limit = None if objective.is_learned else constraints.get(objective.name)
+        bound = 0.0 if objective.is_learned and objective.direction == "maximize" else limit
+        worst = min((score[place] for score in scores), default=0.0)
+        corner.append(worst if bound is None else objective.score(bound))
+    grown = hypervolume_over_time(written, state.objectives, tuple(corner))
+    reference = {o.name: o.score(value) for o, value in zip(state.objectives, corner, strict=True)}
     return {"reference": reference, "grown": [(at - written[0].at, volume) for at, volume in grown]}
-
-
-def result_of(name: str, *, storage: str = DEFAULT_STORAGE) -> JSON | None:
-    """The final comparison of a search, once it is there."""
-    return latest_result(Journal(journal_url(storage)).read(name))
 
 
 def state_of(written: list[Event]) -> State:

@@ -1,6 +1,6 @@
 """The verbs of the command line as Python functions.
 
-from orchestrator.verbs import run, leaderboard_rows, export_trial
+from orchestrator.verbs import run, leaderboard_of, export_trial
 result = run("examples/hippocampus.yaml")
 """
 
@@ -23,9 +23,8 @@ from orchestrator.reading import (
     ask,
     best_network,
     extend,
-    leaderboard_rows,
+    leaderboard_of,
     log_lines,
-    result_of,
     searches,
     status,
 )
@@ -37,7 +36,7 @@ from orchestrator.yaml_document import Document, Problem
 from workers.contract import JSON
 
 __all__ = [
-    "Place", "ask", "export_trial", "extend", "fork", "leaderboard_rows", "log_lines", "result_of", "resume", "retrain", "run",
+    "Place", "ask", "export_trial", "extend", "fork", "leaderboard_of", "log_lines", "resume", "retrain", "run",
     "searches", "status", "validate",
 ]  # fmt: skip
 
@@ -234,10 +233,10 @@ def export_trial(
     make_importable(Path())
     journal = Journal(journal_url(storage))
     plan = plan_of(journal, name)
-    rows = [row for row in leaderboard_rows(name, storage=storage) if row.checkpoint is not None]
-    result = result_of(name, storage=storage)
-    if trial is None and result is not None:
-        trial = int(best_network(result)["trial"])
+    board = leaderboard_of(name, storage=storage)
+    rows = [row for row in board.rows if row.checkpoint is not None]
+    if trial is None and board.result is not None:
+        trial = int(best_network(board.result)["trial"])
     if trial is not None:
         rows = [row for row in rows if row.trial == trial]
     if not rows:

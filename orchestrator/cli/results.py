@@ -53,15 +53,13 @@ def leaderboard(
     forward(command, address, storage=storage, allow_open=allow_open, as_json=as_json)
     from orchestrator import reading
 
-    rows = reading.leaderboard_rows(name, storage=storage)
-    result = reading.result_of(name, storage=storage)
-    front = reading.front_of(rows)
-    growth = reading.growth_of(name, storage=storage) if front else None
+    board = reading.leaderboard_of(name, storage=storage)
+    front, growth = board.front, board.hypervolume
     if as_json:
-        told = {"front": front, "hypervolume": growth, "result": result}
-        print_json({"trials": [asdict(row) for row in rows], **told})
+        told = {"front": front, "hypervolume": growth, "result": board.result}
+        print_json({"trials": [asdict(row) for row in board.rows], **told})
         return
-    print_trials(rows, top)
+    print_trials(board.rows, top)
     if front is not None:
         members = ", ".join(map(str, front["trials"]))
         print(
@@ -69,8 +67,8 @@ def leaderboard(
         )
     if growth and growth["grown"]:
         print(growth_text(growth))
-    if result:
-        print_comparison(result)
+    if board.result:
+        print_comparison(board.result)
 
 
 def growth_text(growth: dict[str, Any]) -> str:
@@ -381,8 +379,7 @@ def print_result(name: str, result: dict[str, Any], storage: str) -> None:
     """What a finished search prints: leaderboard, comparison, and the next lines to type."""
     from orchestrator import reading
 
-    rows = reading.leaderboard_rows(name, storage=storage)
-    print_trials(rows, 15)
+    print_trials(reading.leaderboard_of(name, storage=storage).rows, 15)
     if result:
         print_comparison(result)
         best = reading.best_network(result)

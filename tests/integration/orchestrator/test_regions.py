@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator import verbs
 from orchestrator.lead import Place
-from orchestrator.reading import leaderboard_rows
+from orchestrator.reading import leaderboard_of
 from workers.export import verify
 from workers.network_file import load_description
 from workers.predict import predict
@@ -52,7 +52,7 @@ def test_a_search_over_regions_ends_with_a_proved_network_that_draws_masks(
     for name, row in result["winner"]["test"].items():
         assert name == "mean" or 0 <= row["low"] <= row["dice"] <= row["high"] <= 1
     assert {"hd95/whole", "boundary_f1/anterior", "ece", "miou"} <= result["winner"]["metrics"].keys()
-    rows = leaderboard_rows("hippocampus-regions", storage=str(folder / "runs"))
+    rows = leaderboard_of("hippocampus-regions", storage=str(folder / "runs")).rows
     assert {row.purpose for row in rows} == {"search", "retrain", "baseline"}
 
     export = Path(tested)
@@ -93,13 +93,13 @@ def test_an_export_of_regions_is_refused_by_what_reads_older_formats(folder: Pat
 
 def test_after_an_extension_the_known_network_is_trained_for_the_larger_cost(folder: Path) -> None:
     place, storage = Place(in_process=True, track=False), str(folder / "runs")
-    before = verbs.result_of("hippocampus-regions", storage=storage)
+    before = leaderboard_of("hippocampus-regions", storage=storage).result
     assert before is not None
     verbs.extend("hippocampus-regions", trials=2, storage=storage)
     after = verbs.resume("hippocampus-regions", storage=storage, place=place)
     assert after["search_worker_seconds"] > before["search_worker_seconds"]
     assert after["preset"]["trial"] > before["preset"]["trial"]
     assert after["preset"]["epochs"] > before["preset"]["epochs"]
-    rows = leaderboard_rows("hippocampus-regions", storage=storage)
+    rows = leaderboard_of("hippocampus-regions", storage=storage).rows
     verbs.resume("hippocampus-regions", storage=storage, place=place)  # which asks for nothing more
-    assert len(leaderboard_rows("hippocampus-regions", storage=storage)) == len(rows)
+    assert len(leaderboard_of("hippocampus-regions", storage=storage).rows) == len(rows)

@@ -21,7 +21,7 @@ from orchestrator.engine.settings import Scheduler
 from orchestrator.executors.simulated import Recording
 from orchestrator.journal import Journal
 from orchestrator.places import journal_url
-from orchestrator.reading import front_of, growth_of
+from orchestrator.reading import front_of, leaderboard_of
 from search_spaces.candidate import Candidate
 
 DICE_AND_SIZE = (Objective("dice"), Objective("parameters", "minimize"))
@@ -91,7 +91,7 @@ def test_growth_is_told_of_a_search_in_a_journal(toys: SimpleNamespace, tmp_path
         job = {"objectives": wanted, "constraints": constraints}
         told = [Draft(first.kind, first.body | {"job": job}), *(Draft(e.kind, e.body) for e in others)]
         journal.create(name, told, at=5.0)
-    limited, free = (growth_of(name, storage=str(tmp_path)) for name in ("limited", "free"))
+    limited, free = (leaderboard_of(name, storage=str(tmp_path)).hypervolume for name in ("limited", "free"))
     assert limited is not None and limited["reference"] == {"dice": 0.0, "parameters": 1e5}
     alike = hypervolume_over_time(driver.log.events, DICE_AND_SIZE, (0.0, -1e5))
     assert [volume for _, volume in limited["grown"]] == [volume for _, volume in alike]
@@ -103,7 +103,8 @@ def test_growth_is_told_of_a_search_in_a_journal(toys: SimpleNamespace, tmp_path
     )
     job = {"objectives": {"maximize": ["dice"]}, "constraints": {}}
     journal.create("one", [Draft("opened", first.body | {"job": job})])
-    assert growth_of("one", storage=str(tmp_path)) is None
+    board = leaderboard_of("one", storage=str(tmp_path))
+    assert board.front is None and board.hypervolume is None and board.result is None
 
 
 def test_worker_seconds_of_a_full_training_are_an_objective(toys: SimpleNamespace) -> None:
