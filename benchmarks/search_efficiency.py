@@ -105,13 +105,15 @@ def field_of(table: Table, *, presets: bool) -> Field:
     return Field(kept, space, Playground(space, kept), tuple(preset_candidates(space)) if presets else ())
 
 
-def ours(field: Field, kind: str, *, scheduler: Kind, trials: int, presets: bool) -> Play:
+def ours(
+    field: Field, kind: str, *, scheduler: Kind, trials: int, presets: bool, min_epochs: int = 1
+) -> Play:
     """A search of the engine."""
     settings = EngineSettings(
         space=field.space,
         objectives=(Objective(METRIC),),
         sampler=lookup(Sampler, kind)(),  # type: ignore[type-abstract]  # entries are concrete
-        scheduler=Scheduler(scheduler, field.epochs),
+        scheduler=Scheduler(scheduler, field.epochs, min_epochs),
         trials=trials,
         presets=field.presets if presets else (),
     )
@@ -266,6 +268,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--samplers", default="mixed,tpe,evolution,random", help="Ours.")
     parser.add_argument("--schedulers", default="asha,asha-stopping", help="Of each of the samplers.")
+    parser.add_argument("--min-epochs", type=int, default=1, help="Of our schedulers: when they judge first.")
     parser.add_argument(
         "--within", type=float, nargs="*", default=[0.0, 0.005], help="Of random search's best."
     )
@@ -281,7 +284,7 @@ def main() -> None:
     head = (
         f"{options.table}: {everything} candidates, {len(table.trainings)} trainings; {options.seeds} seeds, "
         f"{SLOTS} slots; random search trains {min(options.trials, len(bare.playground.candidates))}"
-        f"{'; with foresight' if options.foresight else ''}"
+        f"{'; with foresight' if options.foresight else ''}; judged from epoch {options.min_epochs} on"
     )
     print(head)
     names = [name for name in options.samplers.split(",") if name]
@@ -293,7 +296,14 @@ def main() -> None:
         )
         for name in names:
             for kind in options.schedulers.split(","):
-                search = ours(field, name, scheduler=kind, trials=everything, presets=presets)
+                search = ours(
+                    field,
+                    name,
+                    scheduler=kind,
+                    trials=everything,
+                    presets=presets,
+                    min_epochs=options.min_epochs,
+                )
                 played[f"{kind} + {name}", presets] = _all(search, seeds)
         if not options.no_ray:
             played[RAY, presets] = _all(rays(field, trials=everything, presets=presets), seeds)
