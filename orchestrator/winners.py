@@ -153,8 +153,8 @@ def _ask_baseline(session: Session) -> None:
     assert plan.against is not None
     name, candidate = plan.against
     whole = float(plan.slots.whole)
-    seed = derive_seed(plan.settings.seed, "baseline") % 2**31
-    probe = _ask_probe(session, candidate, name, seed, purpose="baseline", share=whole)
+    seed, probes = (derive_seed(plan.settings.seed, key) % 2**31 for key in ("baseline", "baseline probe"))
+    probe = _ask_probe(session, candidate, name, probes, purpose="baseline", share=whole)
     drive(session)
     if engine.state.trials[probe].verdict != "completed":
         return

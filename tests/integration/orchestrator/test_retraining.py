@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator import winners
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.events import Event
 from orchestrator.journal import Journal
@@ -48,8 +50,20 @@ def test_trainings_that_no_rung_judges_are_scored_at_their_ends(job: Path) -> No
     assert scored(job.parent, "search") == [[1]]
     assert scored(job.parent, "retrain") == [[1, 6]]
     probe, baseline = scored(job.parent, "baseline")
-    assert probe == [1, 2] and baseline[0] == 1 and len(baseline) == 2
+    assert probe == [1, 2] and baseline == sorted({1, result["preset"]["epochs"]})
     assert result["winner"]["validation"] is not None and result["winner"]["epochs"] == 6
+
+
+def test_a_known_network_is_compared_that_is_trained_as_long_as_its_probe(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def so_long_that_two_fit(session: Any, probe: int) -> float:
+        left: float = session.cost("search") + session.cost("retrain") - winners._spent(session, probe)
+        return left / session.plan.slots.whole / (winners.PROBE_EPOCHS + 0.5)
+
+    monkeypatch.setattr(winners, "_epoch_s", so_long_that_two_fit)
+    result = run(job, place=Place(in_process=True, track=False))
+    assert (result["preset"]["name"], result["preset"]["epochs"]) == ("small_unet", winners.PROBE_EPOCHS)
 
 
 def test_a_network_of_an_epoch_that_was_not_scored_is_exported_with_a_score(job: Path) -> None:
