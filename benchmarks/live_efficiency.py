@@ -13,16 +13,14 @@ counts once it has had all its epochs, with its last score: what a user is hande
 the best it found in its whole time, over those of the other until the same, less ``--within``; 0 where it never has it.
 Needs ``SEGSEARCH_DATA``.
 
-    SEGSEARCH_DATA=../shared/data python benchmarks/live_efficiency.py --data isbi_em_half --seconds 300 --seeds 3 --known both
+    SEGSEARCH_DATA=../shared/data python benchmarks/live_efficiency.py --seconds 180 --seeds 0 1 2 --known neither both
 """
 
 import argparse
 import functools
 import json
-import logging
 import multiprocessing
 import os
-import secrets
 import statistics
 import tempfile
 import time
@@ -34,7 +32,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from never_below_preset import PROTOCOLS, Protocol, mean_interval, run_job
+from bare_ray import bare_ray, set_environment
+from never_below_preset import FIX, PARAMETERS, PROTOCOLS, Protocol, mean_interval, run_job
 
 from orchestrator.engine.study import optuna_parameters, suggest
 from orchestrator.journal import Journal
@@ -50,7 +49,6 @@ from workers.data.dataset import open_dataset
 from workers.leg import run_leg
 
 EPOCHS, REDUCTION, SLOTS = 9, 3, 2
-FIX = {"recipe.optimiser": "adamw"}
 KINDS = {"random": ("random", "none"), "ours": ("auto", "asha")}
 SEARCH = """\
 search:
@@ -125,18 +123,14 @@ def by_ray(
 
 
 def _tune(protocol: Protocol, data: str, folder: Path, until: float, seed: int, known: bool) -> None:
-    from orchestrator.executors.ray_tune import LOCAL_SETTINGS, TUNE_SETTINGS
-
-    os.environ.update({**LOCAL_SETTINGS, **TUNE_SETTINGS, "HOME": str(folder)})
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
+    set_environment()
+    os.environ["HOME"] = str(folder)
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
     space = compact()
     dataset, view = open_dataset(data), protocol.view_of(data)
-    limits = {"parameters": 2.0e6, "macs": float(protocol.macs)}
 
     def trial(config: dict[str, Any]) -> None:
         candidate = from_json(Candidate, config["candidate"])
@@ -144,7 +138,7 @@ def _tune(protocol: Protocol, data: str, folder: Path, until: float, seed: int, 
         numbers = profile(
             candidate.architecture, dataset.num_channels, dataset.num_classes, input_size=protocol.size
         )
-        if numbers.parameters > limits["parameters"] or numbers.macs > limits["macs"]:
+        if numbers.parameters > PARAMETERS or numbers.macs > float(protocol.macs):
             tune.report({protocol.metric: 0.0})
             return
 
@@ -172,15 +166,7 @@ def _tune(protocol: Protocol, data: str, folder: Path, until: float, seed: int, 
         seed=seed,
         points_to_evaluate=first if known else None,
     )
-    ray.init(
-        address="local",
-        num_cpus=SLOTS,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=128 << 20,
-    )
-    try:
+    with bare_ray(SLOTS):
         tune.Tuner(
             tune.with_resources(trial, {"cpu": 1}),
             tune_config=tune.TuneConfig(
@@ -198,8 +184,6 @@ def _tune(protocol: Protocol, data: str, folder: Path, until: float, seed: int, 
             ),
             run_config=tune.RunConfig(name="ray", storage_path=str(folder / "tune"), verbose=0),
         ).fit()
-    finally:
-        ray.shutdown()
 
 
 def bests(found: Sequence[Scored]) -> list[tuple[float, float]]:

@@ -50,14 +50,16 @@ from workers.leg import run_leg
 TRAIN, VALIDATION = 45, 15
 PRESETS = ("small_unet", "small_deeplabv3plus", "small_unet_full")
 SCORING_SHARE = Retrain().scoring_share
+FIX = {"recipe.optimiser": "adamw"}
+PARAMETERS = 2.0e6  # upper limit of a candidate
 REST_S = 22.0  # of our time: start of Ray and end, export and proof included
 HEAD = """\
 name: ours
 dataset: {data}
 data: {{view: {view}, size: [{size}], batch: {batch}, epoch_samples: {samples}, adjacent_slices: {adjacent}}}
 space: compact
-fix: {{recipe.optimiser: adamw}}
-constraints: {{parameters: 2.0e6, macs: {macs}}}
+fix: {fix}
+constraints: {{parameters: {parameters}, macs: {macs}}}
 objectives: {{maximize: [{metric}]}}
 """
 SEARCH = """\
@@ -114,6 +116,8 @@ class Protocol:
             size=", ".join(map(str, self.size)),
             batch=self.batch,
             samples=self.samples,
+            fix=json.dumps(FIX),
+            parameters=PARAMETERS,
             macs=self.macs,
             metric=self.metric,
             adjacent=self.adjacent,
@@ -141,6 +145,14 @@ def write_hippocampus(data: Path, raw: Path) -> None:
     (raw / "splits.json").write_text(json.dumps(splits))
 
 
+def copy_resized(source: Path, dest: Path, size: tuple[int, int], method: Image.Resampling) -> None:
+    """Copy the pictures of a folder as PNG of another size (width, height)."""
+    dest.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        with Image.open(path) as picture:
+            picture.resize(size, method).save(dest / path.with_suffix(".png").name)
+
+
 def write_isbi_em(data: Path, raw: Path, edge: int = 512) -> None:
     """Slices, masks and a split; each slice with so many pixels on an edge."""
     source = data / "isbi_em" / "membrane" / "train"
@@ -148,10 +160,7 @@ def write_isbi_em(data: Path, raw: Path, edge: int = 512) -> None:
         ("images", "image", Image.Resampling.BOX),
         ("masks", "label", Image.Resampling.NEAREST),
     ):
-        (raw / ours_is).mkdir(parents=True)
-        for path in sorted((source / theirs_is).iterdir()):
-            with Image.open(path) as picture:
-                picture.resize((edge, edge), method).save(raw / ours_is / path.name)
+        copy_resized(source / theirs_is, raw / ours_is, (edge, edge), method)
     classes = [{"name": "cell", "value": 255}, {"name": "membrane", "value": 0}]
     (raw / "classes.json").write_text(json.dumps(classes))
     ids = [str(number) for number in range(30)]
@@ -170,10 +179,7 @@ def write_camvid(data: Path, raw: Path) -> None:
             (split, Image.Resampling.BILINEAR),
             (f"{split}annot", Image.Resampling.NEAREST),
         ):
-            (raw / folder).mkdir()
-            for path in sorted((source / folder).iterdir()):
-                with Image.open(path) as picture:
-                    picture.resize((240, 180), method).save(raw / folder / path.with_suffix(".png").name)
+            copy_resized(source / folder, raw / folder, (240, 180), method)
 
 
 PROTOCOLS = {

@@ -24,9 +24,7 @@ in a search legs take seconds to minutes, which makes the same gaps smaller in p
 
 import argparse
 import contextlib
-import logging
 import os
-import secrets
 import socket
 import statistics
 import subprocess
@@ -41,6 +39,8 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from bare_ray import bare_ray, set_environment
 
 from workers.contract import DataView, EpochResult, Leg, LegResult
 
@@ -245,7 +245,6 @@ def wait_until_published(journal: Any) -> float:
 
 def run_bare_tune(legs: int, seconds: float, slots: int) -> Figures:
     """One Tune trial a leg."""
-    import ray
     from ray import tune
 
     def trial(config: dict[str, Any]) -> dict[str, float]:
@@ -254,26 +253,14 @@ def run_bare_tune(legs: int, seconds: float, slots: int) -> Figures:
         return {"pid_": os.getpid(), "begin_": begin, "end_": time.time()}
 
     called = time.time()
-    with tempfile.TemporaryDirectory(prefix="bare-tune-") as folder:
-        ray.init(
-            address="local",
-            num_cpus=slots,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=128 << 20,
-            _temp_dir=folder,
+    with tempfile.TemporaryDirectory(prefix="bare-tune-") as folder, bare_ray(slots):
+        tuner = tune.Tuner(
+            tune.with_resources(trial, {"cpu": 1}),
+            tune_config=tune.TuneConfig(num_samples=legs, reuse_actors=True),
+            run_config=tune.RunConfig(name="bare", storage_path=f"{folder}/tune", verbose=0),
         )
-        try:
-            tuner = tune.Tuner(
-                tune.with_resources(trial, {"cpu": 1}),
-                tune_config=tune.TuneConfig(num_samples=legs, reuse_actors=True),
-                run_config=tune.RunConfig(name="bare", storage_path=f"{folder}/tune", verbose=0),
-            )
-            grid = tuner.fit()
-            rows: list[dict[str, Any]] = [grid[number].metrics or {} for number in range(len(grid))]
-        finally:
-            ray.shutdown()
+        grid = tuner.fit()
+        rows: list[dict[str, Any]] = [grid[number].metrics or {} for number in range(len(grid))]
     slept = [Slept(int(row["pid_"]), row["begin_"], row["end_"]) for row in rows]
     return figures("bare Tune", called, slept, slots)
 
@@ -315,11 +302,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=4)
     given = parser.parse_args()
 
-    from orchestrator.executors.ray_tune import LOCAL_SETTINGS, TUNE_SETTINGS
-
-    for name, value in {**LOCAL_SETTINGS, **TUNE_SETTINGS}.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray leaves one in the home folder
+    set_environment()
     import ray
     import ray.tune  # so that neither run pays for the import
 

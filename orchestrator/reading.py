@@ -121,16 +121,49 @@ class Board:
     """What a search found, as its journal stood at one moment.
 
     Attributes:
+        written: The journal.
+        state: Folded from it.
         rows: Its trials, best first: those retrained, then those of the search, then presets trained beside it.
-        result: The final comparison, once it is there.
-        front: The front of a search with several objectives, and its knee, as trial numbers; None with one, or without a front.
-        hypervolume: How it grew (``growth``), where there is a front.
     """
 
+    written: list[Event]
+    state: State
     rows: tuple[Row, ...]
-    result: JSON | None
-    front: JSON | None
-    hypervolume: JSON | None
+
+    @property
+    def result(self) -> JSON | None:
+        """The final comparison, once it is there."""
+        return latest_result(self.written)
+
+    def front(self) -> JSON | None:
+        """The front of a search with several objectives, and its knee, as trial numbers; None with one, or without a front."""
+        searched = [row for row in self.rows if row.purpose == "search"]
+        front, middle = pareto_front(searched), knee_point(searched)
+        if middle is None or len(middle.scores or ()) < 2:
+            return None
+        return {"trials": [row.trial for row in front], "knee": middle.trial}
+
+    def growth(self) -> JSON:
+        """How the hypervolume grew.
+
+        ``reference`` is the corner it is counted from, by objective: 0 for a metric that is maximised, the job's limit for a
+        cost, and where there is neither, the worst value of any epoch. ``grown`` are pairs of seconds since the search was
+        opened and the hypervolume from then on.
+        """
+        objectives, constraints = self.state.objectives, self.written[0].body["job"]["constraints"]
+        scores = [score for trial in self.state.of("search") for score in trial.scores.values()]
+        corner = []
+        for place, objective in enumerate(objectives):
+            limit = None if objective.is_learned else constraints.get(objective.name)
+            bound = 0.0 if objective.is_learned and objective.direction == "maximize" else limit
+            worst = min((score[place] for score in scores), default=0.0)
+            corner.append(worst if bound is None else objective.score(bound))
+        grown = hypervolume_over_time(self.written, objectives, tuple(corner))
+        reference = {o.name: o.score(value) for o, value in zip(objectives, corner, strict=True)}
+        return {
+            "reference": reference,
+            "grown": [(at - self.written[0].at, volume) for at, volume in grown],
+        }
 
 
 def leaderboard_of(name: str, *, storage: str = DEFAULT_STORAGE) -> Board:
@@ -142,38 +175,9 @@ def leaderboard_of(name: str, *, storage: str = DEFAULT_STORAGE) -> Board:
     with unhurried_collector():
         written = Journal(journal_url(storage)).read(name)
         state = state_of(written)
-        rows = tuple(row for purpose in PURPOSES for row in leaderboard(state, purpose=purpose))
-        front = front_of(rows)
-        return Board(rows, latest_result(written), front, None if front is None else growth(written, state))
-
-
-def front_of(rows: Iterable[Row]) -> JSON | None:
-    """The front of a search with several objectives, and its knee, as trial numbers; None with one objective, or no front."""
-    searched = [row for row in rows if row.purpose == "search"]
-    front, middle = pareto_front(searched), knee_point(searched)
-    if middle is None or len(middle.scores or ()) < 2:
-        return None
-    return {"trials": [row.trial for row in front], "knee": middle.trial}
-
-
-def growth(written: list[Event], state: State) -> JSON:
-    """How the hypervolume of a search grew.
-
-    ``reference`` is the corner it is counted from, by objective: 0 for a metric that is maximised, the job's limit for a cost,
-    and where there is neither, the worst value of any epoch. ``grown`` are pairs of seconds since the search was opened and
-    the hypervolume from then on.
-    """
-    constraints = written[0].body["job"]["constraints"]
-    scores = [score for trial in state.of("search") for score in trial.scores.values()]
-    corner = []
-    for place, objective in enumerate(state.objectives):
-        limit = None if objective.is_learned else constraints.get(objective.name)
-        bound = 0.0 if objective.is_learned and objective.direction == "maximize" else limit
-        worst = min((score[place] for score in scores), default=0.0)
-        corner.append(worst if bound is None else objective.score(bound))
-    grown = hypervolume_over_time(written, state.objectives, tuple(corner))
-    reference = {o.name: o.score(value) for o, value in zip(state.objectives, corner, strict=True)}
-    return {"reference": reference, "grown": [(at - written[0].at, volume) for at, volume in grown]}
+        return Board(
+            written, state, tuple(row for purpose in PURPOSES for row in leaderboard(state, purpose=purpose))
+        )
 
 
 def state_of(written: list[Event]) -> State:

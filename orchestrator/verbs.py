@@ -235,8 +235,8 @@ def export_trial(
     plan = plan_of(journal, name)
     board = leaderboard_of(name, storage=storage)
     rows = [row for row in board.rows if row.checkpoint is not None]
-    if trial is None and board.result is not None:
-        trial = int(best_network(board.result)["trial"])
+    if trial is None and (result := board.result) is not None:
+        trial = int(best_network(result)["trial"])
     if trial is not None:
         rows = [row for row in rows if row.trial == trial]
     if not rows:

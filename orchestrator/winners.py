@@ -97,9 +97,8 @@ def _retraining_epochs(session: Session, wish: Retrain, best: Sequence[Row], sha
         return [wish.epochs or plan.settings.scheduler.max_epochs] * len(best)
     measured, left_s = [row.trial for row in best], duration_s(wish.wall)
     if share > 1:
-        seed = derive_seed(plan.settings.seed, "retrain probe") % 2**31
         probes = [
-            _ask_probe(session, _candidate(session, row), row.name, seed, purpose="retrain", share=share)
+            _ask_probe(session, _candidate(session, row), row.name, purpose="retrain", share=share)
             for row in best
         ]
         drive(session)
@@ -110,10 +109,12 @@ def _retraining_epochs(session: Session, wish: Retrain, best: Sequence[Row], sha
     return [max(1, int(left_s / rounds / _epoch_s(session, trial))) for trial in measured]
 
 
-def _ask_probe(
-    session: Session, candidate: Candidate, name: str, seed: int, *, purpose: Purpose, share: float
-) -> int:
-    """Ask for so short a training that it tells what an epoch costs on a share of the slots; its trial."""
+def _ask_probe(session: Session, candidate: Candidate, name: str, *, purpose: Purpose, share: float) -> int:
+    """Ask for so short a training that it tells what an epoch costs on a share of the slots; its trial.
+
+    Its seed is no training's, or one of as many epochs would be the same trial.
+    """
+    seed = derive_seed(session.plan.settings.seed, f"{purpose} probe") % 2**31
     probe = session.engine.request(
         candidate, seed=seed, epochs=PROBE_EPOCHS, purpose=purpose, name=name + PROBE, share=share
     )
@@ -153,14 +154,14 @@ def _ask_baseline(session: Session) -> None:
     assert plan.against is not None
     name, candidate = plan.against
     whole = float(plan.slots.whole)
-    seed, probes = (derive_seed(plan.settings.seed, key) % 2**31 for key in ("baseline", "baseline probe"))
-    probe = _ask_probe(session, candidate, name, probes, purpose="baseline", share=whole)
+    probe = _ask_probe(session, candidate, name, purpose="baseline", share=whole)
     drive(session)
     if engine.state.trials[probe].verdict != "completed":
         return
     # Of numbers that stand still, so that a driver that resumes asks for the same; more after an extension.
     left = session.cost("search") + session.cost("retrain") - _spent(session, probe)
     wanted = max(1, math.floor(left / (whole * _epoch_s(session, probe))))
+    seed = derive_seed(plan.settings.seed, "baseline") % 2**31
     requested = engine.request(
         candidate, seed=seed, epochs=wanted, purpose="baseline", name=name, share=whole
     )

@@ -54,9 +54,10 @@ def leaderboard(
     from orchestrator import reading
 
     board = reading.leaderboard_of(name, storage=storage)
-    front, growth = board.front, board.hypervolume
+    front, result = board.front(), board.result
+    growth = board.growth() if front else None
     if as_json:
-        told = {"front": front, "hypervolume": growth, "result": board.result}
+        told = {"front": front, "hypervolume": growth, "result": result}
         print_json({"trials": [asdict(row) for row in board.rows], **told})
         return
     print_trials(board.rows, top)
@@ -67,8 +68,8 @@ def leaderboard(
         )
     if growth and growth["grown"]:
         print(growth_text(growth))
-    if board.result:
-        print_comparison(board.result)
+    if result:
+        print_comparison(result)
 
 
 def growth_text(growth: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from orchestrator.engine.settings import Scheduler
 from orchestrator.executors.simulated import Recording
 from orchestrator.journal import Journal
 from orchestrator.places import journal_url
-from orchestrator.reading import front_of, leaderboard_of
+from orchestrator.reading import Board, leaderboard_of
 from search_spaces.candidate import Candidate
 
 DICE_AND_SIZE = (Objective("dice"), Objective("parameters", "minimize"))
@@ -57,13 +57,16 @@ def test_the_front_is_spread_for_retraining(toys: SimpleNamespace) -> None:
     assert two == (front[0], front[-1])  # the ends: best Dice, fewest parameters
     middle = knee_point(rows)
     assert middle in front and middle is not None
-    assert front_of(rows) == {"trials": [row.trial for row in front], "knee": middle.trial}
+    assert Board([], driver.engine.state, rows).front() == {
+        "trials": [row.trial for row in front],
+        "knee": middle.trial,
+    }
     assert len({row.digest for row in finalists(rows, 20)}) == 20
     single = toys.Driver(toys.settings(trials=9))
     single.run()
     best = leaderboard(single.engine.state)
     assert finalists(best, 3) == best[:3]
-    assert front_of(best) is None
+    assert Board([], single.engine.state, best).front() is None
 
 
 def test_hypervolume_grows_over_time_to_that_of_the_front(toys: SimpleNamespace) -> None:
@@ -91,20 +94,20 @@ def test_growth_is_told_of_a_search_in_a_journal(toys: SimpleNamespace, tmp_path
         job = {"objectives": wanted, "constraints": constraints}
         told = [Draft(first.kind, first.body | {"job": job}), *(Draft(e.kind, e.body) for e in others)]
         journal.create(name, told, at=5.0)
-    limited, free = (leaderboard_of(name, storage=str(tmp_path)).hypervolume for name in ("limited", "free"))
-    assert limited is not None and limited["reference"] == {"dice": 0.0, "parameters": 1e5}
+    limited, free = (leaderboard_of(name, storage=str(tmp_path)).growth() for name in ("limited", "free"))
+    assert limited["reference"] == {"dice": 0.0, "parameters": 1e5}
     alike = hypervolume_over_time(driver.log.events, DICE_AND_SIZE, (0.0, -1e5))
     assert [volume for _, volume in limited["grown"]] == [volume for _, volume in alike]
     assert {at for at, _ in limited["grown"]} == {0.0}  # of the journal's clock
     most = max(t.profile["parameters"] for t in driver.engine.state.trials)
-    assert free is not None and free["reference"] == {"dice": 0.0, "parameters": most}
+    assert free["reference"] == {"dice": 0.0, "parameters": most}
     assert growth_text({"reference": {"dice": 0.0}, "grown": [(1.0, 0.2), (5.0, 0.8), (70.0, 1.0)]}) == (
         "hypervolume from dice 0: 1; half of it after 0:05, 90 % after 1:10, all after 1:10"
     )
     job = {"objectives": {"maximize": ["dice"]}, "constraints": {}}
     journal.create("one", [Draft("opened", first.body | {"job": job})])
     board = leaderboard_of("one", storage=str(tmp_path))
-    assert board.front is None and board.hypervolume is None and board.result is None
+    assert board.front() is None and board.result is None
 
 
 def test_worker_seconds_of_a_full_training_are_an_objective(toys: SimpleNamespace) -> None:
